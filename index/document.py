@@ -1,0 +1,106 @@
+"""A document as it comes in and as it is stored."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from index.errors import InvalidDocument
+from index.matryoshka import check_vector
+
+MAX_ID_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document to be stored.
+
+    `doc_id` is 1-512 bytes of UTF-8; `metadata` is a JSON object; `vector`, when given, is the user's own
+    (dim,) float32 vector and replaces the embedding of the text.
+    Raises InvalidDocument or InvalidVector on construction.
+    """
+
+    doc_id: str
+    text: str
+    title: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    vector: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        check_id(self.doc_id)
+        if not self.embedded_text.strip() and self.vector is None:
+            raise InvalidDocument("a document needs a text, a title or a vector")
+        if self.vector is not None:
+            object.__setattr__(self, "vector", check_vector(self.vector))
+        _ = self.metadata_json
+
+    @property
+    def embedded_text(self) -> str:
+        """What a model reads: title, newline, text."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+    @cached_property
+    def metadata_json(self) -> str:
+        """Canonical JSON of the metadata."""
+        try:
+            encoded = json.dumps(
+                self.metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            )
+            encoded.encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidDocument(f"metadata is not JSON: {error}") from None
+        return encoded
+
+    @cached_property
+    def content_hash(self) -> bytes:
+        """16 bytes over what decides the vector: title and text, and the user's own vector."""
+        own = b"" if self.vector is None else self.vector.tobytes()
+        return _digest(self.title, self.text, own)
+
+    @cached_property
+    def document_hash(self) -> bytes:
+        """16 bytes over the whole document: content and metadata."""
+        return _digest(self.metadata_json, None, self.content_hash)
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """A live document as read back; `vector` is (dim,) float32 when it was asked for."""
+
+    doc_id: str
+    text: str
+    title: str | None
+    metadata: dict[str, Any]
+    row: int
+    vector: np.ndarray | None = None
+
+
+def check_id(doc_id: str) -> None:
+    """Raise InvalidDocument unless `doc_id` is a string of 1-512 bytes of UTF-8 without NUL."""
+    if not isinstance(doc_id, str):
+        raise InvalidDocument(f"an id is a string, got {type(doc_id).__name__}")
+    try:
+        size = len(doc_id.encode())
+    except UnicodeEncodeError:
+        raise InvalidDocument("an id must be valid Unicode, got a lone surrogate") from None
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise InvalidDocument(f"an id has 1 to {MAX_ID_BYTES} bytes, got {size}")
+    if "\0" in doc_id:
+        raise InvalidDocument("an id must not contain the NUL character")
+
+
+def _digest(first: str | None, second: str | None, rest: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in (first, second):
+        try:
+            data = b"\xff" if text is None else text.encode()  # 0xff never begins valid UTF-8
+        except UnicodeEncodeError:
+            raise InvalidDocument("the text is not valid Unicode: it holds a lone surrogate") from None
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    digest.update(rest)
+    return digest.digest()

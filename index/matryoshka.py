@@ -1,0 +1,51 @@
+"""Matryoshka arithmetic: the only place where vectors are normalised and prefixes are made."""
+
+import numpy as np
+
+from index.errors import InvalidVector
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Unit rows of a (n, dim) array, as float32; the input is left alone.
+
+    Raises InvalidVector when a row is not finite or has no direction.
+    """
+    rows = np.array(vectors, dtype=np.float32, ndmin=2)
+    # The largest component is divided out first, so that squares neither overflow nor vanish.
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    if not np.isfinite(largest).all():
+        raise InvalidVector("a vector contains NaN or Inf")
+    if not (largest > 0).all():
+        raise InvalidVector("a vector of zeros has no direction")
+    rows /= largest
+    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None].astype(np.float32)
+    return rows
+
+
+def prefixes(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> np.ndarray:
+    """normalise((full @ rotation)[:, :dim]) of (n, width) unit rows: (n, dim) float32.
+
+    `rotation` is an orthogonal (width, width) matrix, None for the identity. A row whose prefix is all zeros
+    has no direction in the first stage: its prefix stays zero and scores 0 with every query.
+    """
+    rows = full[:, :dim] if rotation is None else full @ rotation[:, :dim]
+    rows = np.array(rows, dtype=np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).astype(np.float32)
+    return rows / np.where(norms > 0, norms, 1)[:, None]
+
+
+def check_vector(vector: np.ndarray, dim: int | None = None) -> np.ndarray:
+    """The (dim,) vector as contiguous float32; raises InvalidVector on another shape, NaN, Inf or zeros."""
+    try:
+        row = np.ascontiguousarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidVector(f"a vector is a list of numbers: {error}") from None
+    if row.ndim != 1 or row.size == 0:
+        raise InvalidVector(f"a vector is one list of numbers, got shape {row.shape}")
+    if dim is not None and row.size != dim:
+        raise InvalidVector(f"expected {dim} dimensions, got {row.size}")
+    if not np.isfinite(row).all():
+        raise InvalidVector("a vector contains NaN or Inf")
+    if not row.any():
+        raise InvalidVector("a vector of zeros has no direction")
+    return row

@@ -1,0 +1,22 @@
+"""How a store keeps and searches its vectors."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Choices that change cost, never the meaning of an answer.
+
+    `storage` is the type of the full vectors on disk and is fixed when a directory is made.
+    `flat_limit` is the number of rows up to which the first stage scans all prefixes (`auto`).
+    `max_limit` bounds limit + offset, `max_shortlist` bounds a requested shortlist unless it covers the
+    whole collection.
+    """
+
+    storage: str = "float32"  # float32 | float16 | int8
+    shortlist_index: str = "auto"  # auto | flat | hnsw
+    shortlist_codes: str = "auto"  # auto | float32 | int8
+    flat_limit: int = 100_000
+    max_limit: int = 1_000
+    max_shortlist: int = 10_000
+    read_only: bool = False

@@ -1,0 +1,69 @@
+"""What a search asks for and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Query:
+    """One search plan, shared by all vectors of a request.
+
+    At most one of `shortlist`, `oversampling` and `stages` is given; none means the default shortlist.
+    `stages` is a cascade `((prefix_dim, keep), (256, keep), ...)`; the last rerank at full width is implied.
+    `deadline` is in seconds of time.monotonic(); `exclude` leaves one document out ("more like this").
+    """
+
+    limit: int = 10
+    offset: int = 0
+    shortlist: int | None = None
+    oversampling: float | None = None
+    stages: tuple[tuple[int, int], ...] | None = None
+    exact: bool = False
+    rescore: bool = True
+    filter: Mapping[str, Any] | None = None
+    score_threshold: float | None = None
+    with_text: bool = True
+    with_metadata: bool = True
+    with_vector: bool = False
+    explain: bool = False
+    exclude: str | None = None
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result; ranks start at 1 and are filled when the query asks to explain."""
+
+    doc_id: str
+    score: float
+    title: str | None = None
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    vector: np.ndarray | None = None  # (dim,) float32
+    prefix_rank: int | None = None
+    prefix_score: float | None = None
+    full_rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of one query vector, and how they were found.
+
+    `stages` is the effective plan, `exact` says that the answer is the exact one by construction.
+    `timing_ms` has `shortlist`, `rerank` and `documents`.
+    """
+
+    hits: list[Hit]
+    score_kind: str
+    stages: list[tuple[int, int]]
+    shortlist_source: str
+    filter_strategy: str
+    exact: bool
+    degraded: dict[str, Any] | None
+    timing_ms: dict[str, float]
+    count: int
+    generation: int
+    fingerprint: str
