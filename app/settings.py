@@ -1,0 +1,113 @@
+"""Every setting of the service: name, default, one sentence. Read from FUNNEL_* variables and a .env file."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from index.options import StoreOptions
+
+MIB = 1 << 20
+
+
+class SettingsError(ValueError):
+    """A setting has a wrong value; the message has a line for each: name, what is allowed, what was given."""
+
+
+class Settings(BaseSettings):
+    """Frozen settings; `FUNNEL_PORT=8080` sets `port`. The sentence under a field is its description."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FUNNEL_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
+
+    model: str = Field("bundled", min_length=1)
+    """The embedding model: "bundled", "none" (documents and queries bring vectors), a hub id or a folder."""
+    model_revision: str | None = None
+    """Branch, tag or commit of a hub model; the hub's default if unset."""
+    device: str | None = None
+    """Where the model runs, such as "cpu" or "cuda"; chosen by itself if unset."""
+    trust_remote_code: bool = False
+    """Allow a hub model to run Python code of its own."""
+    dim: int | None = Field(None, ge=2, le=65_536)
+    """Width of the vectors when there is no model; below a model's width it truncates the full vector too."""
+    prefix_dim: int | Literal["auto"] = "auto"
+    """Width of the first stage; "auto" takes 64, or the smallest width the model was trained for."""
+    allow_untrained_prefix: bool = False
+    """Use a prefix even though the model was not trained for that width."""
+
+    data_dir: Path = Path("data")
+    """The folder that holds the index; one process at a time may open it."""
+    storage: Literal["float32", "float16", "int8"] = "float32"
+    """How full vectors are kept on disk."""
+    shortlist_index: Literal["auto", "flat", "hnsw"] = "auto"
+    """The first stage: exact "flat", graph "hnsw", or "auto", chosen by the size of the collection."""
+    shortlist_codes: Literal["auto", "float32", "int8"] = "auto"
+    """How prefixes are kept in the graph."""
+    flat_limit: int = Field(100_000, ge=0)
+    """Above this many rows an automatic first stage becomes a graph."""
+
+    host: str = "127.0.0.1"
+    """The address the server listens on."""
+    port: int = Field(8000, ge=0, le=65_535)
+    """The port the server listens on."""
+    max_limit: int = Field(1_000, ge=1)
+    """The largest limit + offset of a search."""
+    max_shortlist: int = Field(10_000, ge=1)
+    """The largest shortlist of a search, unless it covers the whole collection."""
+    max_queries: int = Field(64, ge=1)
+    """The most queries in one search request."""
+    max_body_bytes: int = Field(64 * MIB, ge=1_024)
+    """The largest request body in bytes; NDJSON bodies have no limit but that of a line."""
+    max_document_bytes: int = Field(4 * MIB, ge=1_024)
+    """The largest NDJSON line, which is one document, in bytes."""
+    batch_size: int = Field(64, ge=1, le=10_000)
+    """Documents embedded and committed together while a stream runs; more when they arrive faster."""
+    query_queue: int = Field(256, ge=1)
+    """Requests whose queries may wait for the model before further ones are answered with a 503."""
+    ingest_queue: int = Field(16, ge=1)
+    """Batches of documents that may wait for the model before further ones are answered with a 503."""
+    query_cache: int = Field(1_024, ge=0)
+    """Query texts whose vectors are remembered; 0 remembers none."""
+    encode_threads: int | None = Field(None, ge=1)
+    """Threads the model computes with; all cores if unset."""
+    search_threads: int = Field(2, ge=1, le=256)
+    """Searches that run at the same time."""
+    search_queue: int = Field(256, ge=1)
+    """Searches that may wait for a thread before further ones are answered with a 503."""
+    shutdown_seconds: int = Field(20, ge=1)
+    """How long requests in flight may take to finish at shutdown."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe messages that are logged."""
+
+
+def load_settings(**values: Any) -> Settings:
+    """Settings from arguments, then the environment, then .env; SettingsError when one has a wrong value."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(item) for item in error.errors(include_url=False))) from None
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """The part of the settings that belongs to the store."""
+    return StoreOptions(
+        storage=settings.storage,
+        shortlist_index=settings.shortlist_index,
+        shortlist_codes=settings.shortlist_codes,
+        flat_limit=settings.flat_limit,
+        max_limit=settings.max_limit,
+        max_shortlist=settings.max_shortlist,
+    )
+
+
+def _line(item: Any) -> str:
+    """`FUNNEL_PORT: Input should be a valid integer, ... (got 'abc')`."""
+    return f"FUNNEL_{str(item['loc'][0]).upper()}: {item['msg']} (got {item['input']!r})"
