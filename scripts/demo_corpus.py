@@ -172,7 +172,7 @@ def without_duplicates(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def corpus(limit: int = LIMIT) -> list[Entry]:
-    """At most `limit` entries ordered by id; modules before classes before functions, and the longest texts, stay."""
+    """At most `limit` entries by id; modules stay before classes, functions, methods; long texts first."""
     entries = without_duplicates(e for module in modules() for e in entries_of(module))
     entries.sort(key=lambda e: (not e.at_home, KIND_ORDER[e.kind], -len(e.text), e.id))
     return sorted(entries[:limit], key=lambda e: e.id)
