@@ -80,15 +80,14 @@ def table(run: dict[str, Any], results: list[dict[str, Any]]) -> str:
 
 
 def store(arguments: list[str], results: list[dict[str, Any]]) -> None:
+    """Write long-tests.json and long-tests.md."""
     run = context(arguments)
+    encoded = json.dumps({**run, "results": results}, indent=1)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "long-tests.json").write_text(
-        json.dumps({**run, "results": results}, indent=1) + "\n", "utf-8"
-    )
+    (RESULTS / "long-tests.json").write_text(encoded + "\n", "utf-8")
     (RESULTS / "long-tests.md").write_text(table(run, results), "utf-8")
-    print(
-        f"\nstored in {RESULTS.relative_to(ROOT)}/long-tests.json and .md: {dict(Counter(r['status'] for r in results))}"
-    )
+    counts = dict(Counter(r["status"] for r in results))
+    print(f"\nstored in {RESULTS.relative_to(ROOT)}/long-tests.json and .md: {counts}")
 
 
 def tell_what_is_left_out(results: list[dict[str, Any]]) -> None:

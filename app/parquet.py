@@ -1,0 +1,56 @@
+"""Rows of a Parquet file as plain values; needs pyarrow, an optional dependency."""
+
+import datetime
+import decimal
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from app.rows import RecordError, Row
+
+BATCH_ROWS = 1_024
+
+
+def parquet_rows(source: str) -> Iterator[Row]:
+    """One row a row, read in batches; null and NaN cells are left out. Raises RecordError."""
+    line = 0
+    for batch in _open(source).iter_batches(BATCH_ROWS):
+        for row in batch.to_pylist():
+            line += 1
+            yield (
+                line,
+                {name: cell for name, value in row.items() if (cell := plain(value)) is not None},
+                None,
+            )
+
+
+def count_parquet(source: str) -> int:
+    """The number of rows, from the file's footer. Raises RecordError."""
+    return int(_open(source).metadata.num_rows)
+
+
+def plain(value: Any) -> Any:
+    """A cell as JSON knows it: dates and times in ISO 8601, decimals as floats; NaN is None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return {name: plain(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _open(source: str) -> Any:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise RecordError(
+            f"{source}: Parquet needs pyarrow, which is not here: pip install 'funnel-search[parquet]'"
+        ) from None
+    try:
+        return ParquetFile(source)
+    except (OSError, ArrowException) as error:
+        raise RecordError(f"{source}: {error}") from None
