@@ -87,8 +87,9 @@ def format_of(source: str) -> Format:
 
 def document(row: dict[str, Any], fields: Fields = DEFAULT_FIELDS) -> dict[str, Any]:
     """The document of one record, in the shape that `POST /ingest` takes. Raises RecordError."""
-    text, title = _text(row, fields.text), _text(row, fields.title, needed=False)
-    made: dict[str, Any] = {"id": _id(row, fields) or content_id(title, text or ""), "text": text}
+    title = _text(row, fields.title, needed=False)
+    text = _text(row, fields.text, needed=not title and row.get("vector") is None) or ""
+    made: dict[str, Any] = {"id": _id(row, fields) or content_id(title, text), "text": text}
     if title:
         made["title"] = title
     if metadata := _metadata(row, fields):

@@ -1,4 +1,4 @@
-"""Rows of JSONL and CSV files as plain values, each with its line; a row that is none comes with the reason."""
+"""Rows of JSONL and CSV files as plain values, with their lines; a broken one comes with the reason."""
 
 import csv
 import gzip

@@ -1,0 +1,166 @@
+"""A client of the service over HTTP.
+
+    with Client("http://127.0.0.1:8000") as client:
+        client.ingest({"id": str(n), "text": line} for n, line in enumerate(open("lines.txt")))
+        for hit in client.search("parse a date from text", limit=3)["results"]:
+            print(hit["score"], hit["id"])
+
+Answers are the service's own JSON. What it refuses is a ProblemError; when it is busy, or not there yet, a
+request is tried again with growing pauses before that.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from app.client_errors import ClientError, ProblemError, Unreachable, problem_of
+from app.client_ingest import Failure, Totals, chunks, events
+
+__all__ = ["Client", "ClientError", "Failure", "ProblemError", "Totals", "Unreachable"]
+
+Mode = Literal["upsert", "insert_only", "update_only"]
+Answer = TypeVar("Answer")
+BUSY = (429, 503)
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+BROKEN = (
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.ConnectTimeout,
+)  # a read timeout is not: it was long
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds
+
+
+class Client:
+    """One connection pool to one service; safe to use from several threads."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 120.0,
+        attempts: int = 6,
+    ) -> None:
+        """`timeout` in seconds between two bytes; `attempts` per request, pauses grow from 0.25 seconds."""
+        limits = httpx.Timeout(timeout, connect=5.0)
+        self._http = httpx.Client(base_url=base_url, transport=transport, timeout=limits)
+        self._attempts = attempts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def search(self, query: str | Sequence[str] | None = None, **body: Any) -> dict[str, Any]:
+        """`POST /search`; a text, a list of texts, or `vector`, `vectors` or `id` among the other fields."""
+        question = {} if query is None else {"query" if isinstance(query, str) else "queries": query}
+        return self._json("POST", "/search", json={**question, **body})
+
+    def ingest(
+        self,
+        documents: Iterable[Mapping[str, Any]],
+        mode: Mode = "upsert",
+        progress: Callable[[Totals], None] | None = None,
+    ) -> Totals:
+        """Send any number of documents; `progress` is called whenever more of them are durable.
+
+        A repeated ingest is quick: the service neither embeds nor moves what has not changed.
+        """
+        totals = Totals()
+        for body in chunks(documents):
+            tell = partial(_tell, progress, totals)
+            totals = totals.plus(self._patiently(partial(self._send, body, mode, tell), mode == "upsert"))
+        return totals
+
+    def get(self, document_id: str, with_vector: bool = False) -> dict[str, Any]:
+        """One document; ProblemError with status 404 when there is none."""
+        return self._json("GET", _address(document_id), params={"with_vector": with_vector})
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents by id; how many there were."""
+        return int(self._json("POST", "/documents/delete", json={"ids": list(ids)})["deleted"])
+
+    def delete_where(self, condition: Mapping[str, Any]) -> int:
+        """Delete all documents that match a filter; how many there were."""
+        return int(self._json("POST", "/documents/delete", json={"filter": condition})["deleted"])
+
+    def count(self, condition: Mapping[str, Any] | None = None) -> int:
+        """How many documents there are, or match a filter."""
+        return int(self._json("POST", "/documents/count", json={"filter": condition})["count"])
+
+    def scroll(self, condition: Mapping[str, Any] | None = None, page: int = 100) -> Iterator[dict[str, Any]]:
+        """All documents, or those that match a filter, in the order of their ids."""
+        after = None
+        while True:
+            body = {"limit": page, "after": after, "filter": condition}
+            answer = self._json("POST", "/documents/scroll", json=body)
+            yield from answer["documents"]
+            if (after := answer["next"]) is None:
+                return
+
+    def info(self) -> dict[str, Any]:
+        """Model, widths, limits and capabilities of the service."""
+        return self._json("GET", "/info")
+
+    def stats(self) -> dict[str, Any]:
+        """Counts, sizes and the state of the index."""
+        return self._json("GET", "/stats")
+
+    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        response = self._http.request
+        return self._patiently(lambda: _checked(response(method, path, **request)).json())
+
+    def _send(self, body: bytes, mode: Mode, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """One chunk of an ingest: every line of the answer goes to `tell`, the last one is returned."""
+        headers = {"content-type": "application/x-ndjson", "accept": "application/x-ndjson"}
+        request = {"params": {"mode": mode}, "content": body, "headers": headers}
+        with self._http.stream("POST", "/ingest", **request) as response:
+            for event in events(_checked(response).iter_lines()):
+                tell(event)
+        return event
+
+    def _patiently(self, send: Callable[[], Answer], repeatable: bool = True) -> Answer:
+        """Try until it works, with growing pauses; what may have happened already only if `repeatable`."""
+        again = BROKEN if repeatable else NOT_SENT
+        for attempt in range(self._attempts):
+            last = attempt + 1 == self._attempts
+            try:
+                return send()
+            except ProblemError as error:
+                if error.status not in BUSY or last:
+                    raise
+                wait = error.retry_after
+            except httpx.TransportError as error:
+                if not isinstance(error, again) or last:
+                    raise Unreachable(
+                        f"no answer from {self._http.base_url}: {error or type(error).__name__}"
+                    ) from error
+                wait = None
+            time.sleep(min(wait or FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _tell(progress: Callable[[Totals], None] | None, before: Totals, event: dict[str, Any]) -> None:
+    if progress:
+        progress(before.plus(event))
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    """The response; ProblemError when it is an error."""
+    if response.is_error:
+        response.read()
+        raise problem_of(response)
+    return response
+
+
+def _address(document_id: str) -> str:
+    return f"/documents/{quote(document_id, safe='')}"

@@ -1,0 +1,43 @@
+"""What a client raises.
+
+ClientError
+├── ProblemError     the service answered with a problem (RFC 9457)
+└── Unreachable      the service did not answer at all, or broke off in the middle
+"""
+
+from typing import Any
+
+import httpx
+
+
+class ClientError(Exception):
+    """Base of all errors of the client."""
+
+
+class ProblemError(ClientError):
+    """The service refused a request: `type` is stable, `detail` says what to change."""
+
+    def __init__(self, members: dict[str, Any], retry_after: float | None = None) -> None:
+        self.type: str = members.get("type", "about:blank")
+        self.title: str = members.get("title", "")
+        self.status: int = members.get("status", 0)
+        self.detail: str = members.get("detail", "")
+        self.members = members
+        self.retry_after = retry_after  # seconds
+        super().__init__(f"{self.title}: {self.detail} ({self.status}, {self.type})")
+
+
+class Unreachable(ClientError):
+    """No answer, or only half of one, after all attempts."""
+
+
+def problem_of(response: httpx.Response) -> ProblemError:
+    """The problem that a response tells; one made of the status when its body is something else."""
+    members: Any = None
+    if "json" in response.headers.get("content-type", ""):
+        members = response.json()
+    if not isinstance(members, dict) or "type" not in members:
+        detail = response.text[:500]
+        members = {"title": response.reason_phrase, "status": response.status_code, "detail": detail}
+    seconds = response.headers.get("retry-after", "")
+    return ProblemError(members, float(seconds) if seconds.isdecimal() else None)
