@@ -26,11 +26,8 @@ Mode = Literal["upsert", "insert_only", "update_only"]
 Answer = TypeVar("Answer")
 BUSY = (429, 503)
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
-BROKEN = (
-    httpx.NetworkError,
-    httpx.RemoteProtocolError,
-    httpx.ConnectTimeout,
-)  # a read timeout is not: it was long
+# A read timeout is not among them: it has waited long enough already.
+BROKEN = (*NOT_SENT, httpx.NetworkError, httpx.RemoteProtocolError)
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds
 
 
@@ -122,8 +119,8 @@ class Client:
     def _send(self, body: bytes, mode: Mode, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """One chunk of an ingest: every line of the answer goes to `tell`, the last one is returned."""
         headers = {"content-type": "application/x-ndjson", "accept": "application/x-ndjson"}
-        request = {"params": {"mode": mode}, "content": body, "headers": headers}
-        with self._http.stream("POST", "/ingest", **request) as response:
+        query = {"mode": mode}
+        with self._http.stream("POST", "/ingest", params=query, content=body, headers=headers) as response:
             for event in events(_checked(response).iter_lines()):
                 tell(event)
         return event
@@ -131,22 +128,26 @@ class Client:
     def _patiently(self, send: Callable[[], Answer], repeatable: bool = True) -> Answer:
         """Try until it works, with growing pauses; what may have happened already only if `repeatable`."""
         again = BROKEN if repeatable else NOT_SENT
-        for attempt in range(self._attempts):
-            last = attempt + 1 == self._attempts
+        for attempt in range(self._attempts - 1):
+            wait = None
             try:
-                return send()
+                return self._once(send)
             except ProblemError as error:
-                if error.status not in BUSY or last:
+                if error.status not in BUSY:
                     raise
                 wait = error.retry_after
-            except httpx.TransportError as error:
-                if not isinstance(error, again) or last:
-                    raise Unreachable(
-                        f"no answer from {self._http.base_url}: {error or type(error).__name__}"
-                    ) from error
-                wait = None
+            except Unreachable as error:
+                if not isinstance(error.__cause__, again):
+                    raise
             time.sleep(min(wait or FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
-        raise AssertionError("the last attempt returns or raises")
+        return self._once(send)
+
+    def _once(self, send: Callable[[], Answer]) -> Answer:
+        try:
+            return send()
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"no answer from {self._http.base_url}: {reason}") from error
 
 
 def _tell(progress: Callable[[Totals], None] | None, before: Totals, event: dict[str, Any]) -> None:

@@ -73,9 +73,8 @@ def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         event = json.loads(line)
         if event["type"] == "summary":
             if event["status"] not in STORED_OR_REFUSED:
-                raise ProblemError(
-                    event.get("problem") or {"status": event["status"], "title": "ingest failed"}
-                )
+                problem = event.get("problem") or {"title": "the ingest failed"}
+                raise ProblemError({"status": event["status"], **problem})
             yield event
             return
         yield event
