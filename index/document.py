@@ -11,11 +11,12 @@ import numpy as np
 
 from index.errors import InvalidDocument
 from index.matryoshka import check_vector
+from index.metadata import Entry, entries
 
 MAX_ID_BYTES = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Document:
     """A document to be stored.
 
@@ -36,7 +37,7 @@ class Document:
             raise InvalidDocument("a document needs a text, a title or a vector")
         if self.vector is not None:
             object.__setattr__(self, "vector", check_vector(self.vector))
-        _ = self.metadata_json
+        _ = self.document_hash, self.metadata_entries  # raise now, not in the writer
 
     @property
     def embedded_text(self) -> str:
@@ -46,14 +47,24 @@ class Document:
     @cached_property
     def metadata_json(self) -> str:
         """Canonical JSON of the metadata."""
+        if not isinstance(self.metadata, Mapping):
+            raise InvalidDocument(f"metadata is a JSON object, got {type(self.metadata).__name__}")
         try:
             encoded = json.dumps(
-                self.metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+                dict(self.metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
             )
             encoded.encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidDocument(f"metadata is not JSON: {error}") from None
         return encoded
+
+    @cached_property
+    def metadata_entries(self) -> tuple[Entry, ...]:
+        """The metadata as entries of the inverted table."""
+        try:
+            return tuple(entries(json.loads(self.metadata_json)))
+        except RecursionError:
+            raise InvalidDocument("metadata is nested too deeply") from None
 
     @cached_property
     def content_hash(self) -> bytes:
@@ -67,7 +78,7 @@ class Document:
         return _digest(self.metadata_json, None, self.content_hash)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredDocument:
     """A live document as read back; `vector` is (dim,) float32 when it was asked for."""
 

@@ -13,10 +13,9 @@ class StoreOptions:
     whole collection.
     """
 
-    storage: str = "float32"  # float32 | float16 | int8
+    storage: str = "float32"  # float32 | bfloat16 | int8
     shortlist_index: str = "auto"  # auto | flat | hnsw
     shortlist_codes: str = "auto"  # auto | float32 | int8
     flat_limit: int = 100_000
     max_limit: int = 1_000
     max_shortlist: int = 10_000
-    read_only: bool = False

@@ -33,7 +33,7 @@ class Query:
     deadline: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hit:
     """One result; ranks start at 1 and are filled when the query asks to explain."""
 

@@ -1,0 +1,120 @@
+"""Several writes made one: what a commit changes, gathered while its SQLite transaction is open."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from index import documents as table
+from index.document import Document
+from index.documents import Stored
+from index.errors import DocumentExists, DocumentNotFound
+
+MODES = ("upsert", "insert_only", "update_only")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one document.
+
+    `status` is created, updated, unchanged, exists (insert_only met a taken id), missing (update_only met an
+    unknown one) or needs_vector (the stored content differs and no vector was given: embed it, write again).
+    """
+
+    doc_id: str
+    status: str
+
+
+@dataclass
+class Batch:
+    """Rows added and killed by the jobs of one commit; `first` is the first free row."""
+
+    db: sqlite3.Connection
+    first: int
+    added: list[np.ndarray] = field(default_factory=list)  # (dim,) float32 each
+    killed: list[int] = field(default_factory=list)
+    repainted: bool = False  # metadata of a living row changed in place
+
+    @property
+    def next_row(self) -> int:
+        """The row the next added vector gets."""
+        return self.first + len(self.added)
+
+    def mark(self) -> tuple[int, int, bool]:
+        """Where the batch stands, for `rewind`."""
+        return len(self.added), len(self.killed), self.repainted
+
+    def rewind(self, mark: tuple[int, int, bool]) -> None:
+        """Forget what was gathered since `mark`."""
+        added, killed, self.repainted = mark
+        del self.added[added:], self.killed[killed:]
+
+    def kill(self, old: Stored) -> None:
+        """Remove the document at a row; the row is dead from this commit on."""
+        table.remove(self.db, old)
+        self.killed.append(old.row)
+
+    def add(self, document: Document, vector: np.ndarray) -> Stored:
+        """Store a document at the next row."""
+        row = self.next_row
+        table.insert(self.db, row, document)
+        self.added.append(vector)
+        return Stored(row, document.content_hash, document.document_hash, document.metadata_json)
+
+
+def write(
+    batch: Batch, documents: Sequence[Document], vectors: Mapping[int, np.ndarray], mode: str, atomic: bool
+) -> list[Outcome]:
+    """Apply documents in order; `vectors` maps positions to (dim,) unit vectors.
+
+    With `atomic`, raises DocumentExists or DocumentNotFound at the first refusal.
+    """
+    known = table.stored(batch.db, list({document.doc_id for document in documents}))
+    outcomes = []
+    for position, document in enumerate(documents):
+        status = _write_one(batch, known, document, vectors.get(position), mode)
+        if atomic and status in ("exists", "missing"):
+            raise _refused(document.doc_id, status)
+        outcomes.append(Outcome(document.doc_id, status))
+    return outcomes
+
+
+def delete(batch: Batch, doc_ids: Sequence[str]) -> int:
+    """Remove documents; returns how many there were."""
+    found = table.stored(batch.db, list(dict.fromkeys(doc_ids)))
+    for old in found.values():
+        batch.kill(old)
+    return len(found)
+
+
+def refusal(mode: str, exists: bool) -> str | None:
+    """The status with which a mode refuses a document, or None."""
+    if mode == "insert_only" and exists:
+        return "exists"
+    return "missing" if mode == "update_only" and not exists else None
+
+
+def _refused(doc_id: str, status: str) -> DocumentExists | DocumentNotFound:
+    if status == "exists":
+        return DocumentExists(f"document {doc_id!r} exists already")
+    return DocumentNotFound(f"document {doc_id!r} does not exist")
+
+
+def _write_one(batch: Batch, known: dict[str, Stored], document: Document, vector: np.ndarray | None, mode: str) -> str:
+    old = known.get(document.doc_id)
+    if refused := refusal(mode, old is not None):
+        return refused
+    if old is not None and old.content_hash == document.content_hash:
+        if old.document_hash == document.document_hash:
+            return "unchanged"
+        table.replace_metadata(batch.db, old, document)
+        batch.repainted = True
+        known[document.doc_id] = Stored(old.row, document.content_hash, document.document_hash, document.metadata_json)
+        return "updated"
+    if vector is None:
+        return "needs_vector"
+    if old is not None:
+        batch.kill(old)
+    known[document.doc_id] = batch.add(document, vector)
+    return "created" if old is None else "updated"

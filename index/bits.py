@@ -1,0 +1,33 @@
+"""Packed bitmaps of rows: bit r & 7 of byte r >> 3, as FAISS's IDSelectorBitmap reads them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def pack(mask: np.ndarray) -> np.ndarray:
+    """(rows,) bool to (ceil(rows / 8),) uint8."""
+    return np.packbits(mask, bitorder="little")
+
+
+def unpack(packed: np.ndarray, rows: int) -> np.ndarray:
+    """(ceil(rows / 8),) uint8 to (rows,) bool."""
+    return np.unpackbits(packed, count=rows, bitorder="little").view(bool)
+
+
+def count(packed: np.ndarray) -> int:
+    """Number of rows set."""
+    return int(np.bitwise_count(packed).sum())
+
+
+def changed(packed: np.ndarray, old_rows: int, rows: int, cleared: Sequence[int]) -> np.ndarray:
+    """A copy with rows old_rows .. rows-1 set and then those of `cleared` unset."""
+    bits = np.zeros((rows + 7) // 8, dtype=np.uint8)
+    bits[: len(packed)] = packed
+    whole = min((old_rows + 7) // 8 * 8, rows)
+    for row in range(old_rows, whole):
+        bits[row >> 3] |= 1 << (row & 7)
+    bits[whole >> 3 :] |= np.packbits(np.ones(rows - whole, dtype=bool), bitorder="little")
+    dead = np.asarray(cleared, dtype=np.int64)
+    np.bitwise_and.at(bits, dead >> 3, ~(1 << (dead & 7)).astype(np.uint8))
+    return bits

@@ -1,0 +1,160 @@
+"""Mongo-style filters: parsed and checked once, then answered from the inverted table as bitmaps.
+
+A condition on a key holds when one of the key's values satisfies it (an array holds several). A value of
+another type never satisfies it. A missing key satisfies only `$exists: false`, `$ne`, `$nin` and `$not`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from index.errors import InvalidFilter
+from index.metadata import typed
+
+MAX_DEPTH = 32
+MAX_CONDITIONS = 1_000
+COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+OPERATORS = ("$eq", "$ne", "$in", "$nin", *COMPARISONS, "$exists", "$contains")
+COMBINATIONS = ("$and", "$or", "$not")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One look-up in the inverted table; `comparison` is a SQL operator, or None for "the key exists"."""
+
+    key: str
+    comparison: str | None = None
+    type: str = ""
+    value: str | int | float = ""
+
+
+@dataclass(frozen=True)
+class Both:
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class Either:
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    part: "Node"
+
+
+Node = Condition | Both | Either | Not
+
+
+def parse(filter: Mapping[str, Any]) -> Node:
+    """The tree of a filter; raises InvalidFilter with the place of the fault."""
+    node = _object(filter, "filter", 0)
+    if (count := _count(node)) > MAX_CONDITIONS:
+        raise InvalidFilter(f"a filter has at most {MAX_CONDITIONS} conditions, got {count}")
+    return node
+
+
+def bitmap(node: Node, rows_of: Callable[[Condition], np.ndarray], live: np.ndarray) -> np.ndarray:
+    """Packed bitmap (uint8, bit r of byte r >> 3) of the live rows that satisfy the filter."""
+    if isinstance(node, Condition):
+        return rows_of(node) & live
+    if isinstance(node, Not):
+        return ~bitmap(node.part, rows_of, live) & live
+    first, *rest = (bitmap(part, rows_of, live) for part in node.parts) if node.parts else [live]
+    for other in rest:
+        first = first & other if isinstance(node, Both) else first | other
+    return first
+
+
+def _object(filter: Any, place: str, depth: int) -> Node:
+    if not isinstance(filter, Mapping):
+        raise InvalidFilter(f"{place} must be an object, got {_kind(filter)}")
+    if depth > MAX_DEPTH:
+        raise InvalidFilter(f"a filter is nested at most {MAX_DEPTH} deep")
+    parts = tuple(_member(key, value, place, depth + 1) for key, value in filter.items())
+    return parts[0] if len(parts) == 1 else Both(parts)
+
+
+def _member(key: str, value: Any, place: str, depth: int) -> Node:
+    here = f"{place}.{key}"
+    if key == "$not":
+        return Not(_object(value, here, depth))
+    if key in ("$and", "$or"):
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise InvalidFilter(f"{here} must be a non-empty list of filters, got {_kind(value)}")
+        parts = tuple(_object(part, f"{here}[{i}]", depth) for i, part in enumerate(value))
+        return Both(parts) if key == "$and" else Either(parts)
+    if key.startswith("$"):
+        raise InvalidFilter(f"{here}: unknown operator; known are {', '.join(COMBINATIONS)} here")
+    if not isinstance(value, Mapping):
+        return _equals(key, value, here)
+    if not value:
+        raise InvalidFilter(f"{here} is an empty condition")
+    conditions = tuple(_condition(key, operator, operand, here, depth) for operator, operand in value.items())
+    return conditions[0] if len(conditions) == 1 else Both(conditions)
+
+
+def _condition(key: str, operator: str, operand: Any, place: str, depth: int) -> Node:
+    here = f"{place}.{operator}"
+    if depth > MAX_DEPTH:
+        raise InvalidFilter(f"a filter is nested at most {MAX_DEPTH} deep")
+    match operator:
+        case "$eq" | "$contains":
+            return _equals(key, operand, here)
+        case "$ne":
+            return Not(_equals(key, operand, here))
+        case "$in" | "$nin":
+            if not isinstance(operand, Sequence) or isinstance(operand, str):
+                raise InvalidFilter(f"{here} must be a list, got {_kind(operand)}")
+            either = Either(tuple(_equals(key, value, f"{here}[{i}]") for i, value in enumerate(operand)))
+            either_or_none: Node = either if operand else Not(Both(()))
+            return Not(either_or_none) if operator == "$nin" else either_or_none
+        case "$exists":
+            if not isinstance(operand, bool):
+                raise InvalidFilter(f"{here} must be true or false, got {_kind(operand)}")
+            return Condition(key) if operand else Not(Condition(key))
+        case "$not":
+            if not isinstance(operand, Mapping) or not operand:
+                raise InvalidFilter(f"{here} must be a condition such as {{'$gt': 3}}, got {_kind(operand)}")
+            parts = (_condition(key, op, value, here, depth + 1) for op, value in operand.items())
+            return Not(Both(tuple(parts)))
+        case _ if operator in COMPARISONS:
+            if isinstance(operand, bool) or not isinstance(operand, int | float | str):
+                raise InvalidFilter(f"{here} must be a number or a string, got {_kind(operand)}")
+            _check_scalar(operand, here)
+            return Condition(key, COMPARISONS[operator], *typed(operand))
+    raise InvalidFilter(f"{here}: unknown operator; known are {', '.join(OPERATORS)}, $not")
+
+
+def _equals(key: str, value: Any, place: str) -> Condition:
+    _check_scalar(value, place)
+    return Condition(key, "=", *typed(value))
+
+
+def _check_scalar(value: Any, place: str) -> None:
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise InvalidFilter(f"{place} must be a string, number, boolean or null, got {_kind(value)}")
+    if isinstance(value, float) and value != value:
+        raise InvalidFilter(f"{place} is NaN, which matches nothing")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidFilter(f"{place} is not valid Unicode") from None
+
+
+def _count(node: Node) -> int:
+    match node:
+        case Condition():
+            return 1
+        case Not(part):
+            return _count(part)
+        case Both(parts) | Either(parts):
+            return sum(map(_count, parts))
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

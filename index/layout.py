@@ -1,0 +1,107 @@
+"""Every file of a data directory, by name."""
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from index.errors import StoreFormat, StoreLocked
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below a data directory; see ARCHITECTURE.md for what the files hold."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "LOCK"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
+
+    @property
+    def collection(self) -> Path:
+        return self.root / "collections" / "default"
+
+    @property
+    def documents(self) -> Path:
+        return self.collection / "documents.sqlite"
+
+    def vectors(self, generation: int) -> Path:
+        return self.collection / f"vectors-{generation}.bin"
+
+    def checksums(self, generation: int) -> Path:
+        return self.collection / f"vectors-{generation}.crc"
+
+    def shortlist(self, generation: int, rows: int) -> Path:
+        return self.collection / f"shortlist-{generation}-{rows}.faiss"
+
+    def exists(self) -> bool:
+        """Whether a data directory has been made here."""
+        return self.manifest.exists()
+
+    def create(self) -> None:
+        """Make the directory and its manifest, durably; the manifest comes last and never changes."""
+        self.collection.mkdir(parents=True, exist_ok=True)
+        self.snapshots.mkdir(exist_ok=True)
+        record = {"format": "funnel-search", "version": FORMAT_VERSION, "created": int(time.time())}
+        temporary = self.manifest.with_suffix(".tmp")
+        with temporary.open("w") as file:
+            json.dump(record, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.manifest)
+        for directory in (self.collection, self.collection.parent, self.root, self.root.parent):
+            sync_directory(directory)
+
+    def check_format(self) -> None:
+        """Raise StoreFormat unless the manifest is one of ours and of this version."""
+        try:
+            record = json.loads(self.manifest.read_text())
+            name, version = record["format"], record["version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreFormat(f"{self.manifest} is not a funnel-search manifest: {error}") from None
+        if name != "funnel-search" or version != FORMAT_VERSION:
+            raise StoreFormat(
+                f"{self.root} has format {name!r} version {version}; this program reads version {FORMAT_VERSION}"
+            )
+
+
+def acquire_lock(layout: Layout) -> IO[str]:
+    """Hold the directory for this process until the returned file is closed; raises StoreLocked."""
+    layout.root.mkdir(parents=True, exist_ok=True)
+    file = layout.lock.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise StoreLocked(
+            f"{layout.root} is open in another process (pid {holder}); one process at a time uses a directory"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def sync_directory(path: Path) -> None:
+    """fsync a directory, so that the names in it survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,141 @@
+"""The background thread that moves rows from the flat tail into the graph, and saves the graph.
+
+The new graph is a copy of the live one with the tail added, built while searches go on and put in its place by
+the writer. That costs the graph's memory twice for the time of the merge, and never stalls a search.
+"""
+
+import json
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import faiss
+
+from index.batch import Batch
+from index.errors import StoreCorrupt, StoreUnavailable
+from index.graph import Graph
+from index.layout import Layout, sync_directory
+from index.options import StoreOptions
+from index.view import View
+from index.writer import Adopt, Job, Writer
+
+MIN_MERGE = 1_000  # rows of tail
+MAX_MERGE = 50_000  # scanning these takes about a millisecond
+MERGE_SHARE = 20  # merge when the tail is a twentieth of the rows
+SAVE_SHARE = 10  # save when a tenth of the graph is not in the snapshot
+log = logging.getLogger(__name__)
+
+
+class Merger:
+    """Watches the writer's views; `notify` after each commit."""
+
+    def __init__(self, writer: Writer, layout: Layout, options: StoreOptions, saved_rows: int) -> None:
+        self._writer, self._layout, self._options = writer, layout, options
+        self._saved_rows = saved_rows
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self.merging = False
+        self.error: str | None = None
+        self._thread = threading.Thread(target=self._run, name="funnel-merger", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """There may be something to merge; never blocks."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Give up a merge in progress and save the graph if its snapshot is old."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+        graph = self._writer.view.shortlist.graph
+        if graph is not None and graph.rows != self._saved_rows and self._writer.broken is None:
+            self._save(graph)
+
+    def _run(self) -> None:
+        faiss.omp_set_num_threads(1)  # the other cores answer searches
+        while not self._stop.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            while not self._stop.is_set() and due(self._writer.view, self._options):
+                self.merging = True
+                done = self._merge(self._writer.view)
+                self.merging = False
+                if not done:
+                    break
+
+    def _merge(self, view: View) -> bool:
+        try:
+            graph = merged(view, self._options, self._stop.is_set)
+            if graph is None or not self._writer.submit(Adopt(graph, view.generation)):
+                return False
+        except (MemoryError, RuntimeError, StoreUnavailable) as error:  # FAISS raises RuntimeError
+            self.error = str(error)
+            log.warning("merging the shortlist tail into the graph failed: %s", error)
+            return False
+        self.error = None
+        if (graph.rows - self._saved_rows) * SAVE_SHARE >= graph.rows:
+            self._save(graph)
+        return True
+
+    def _save(self, graph: Graph) -> None:
+        view = self._writer.view
+        path = self._layout.shortlist(view.generation, graph.rows)
+        try:
+            record = save_snapshot(graph, path)
+            self._writer.submit(Job(lambda batch: _record(batch, record), size=0))
+        except (OSError, RuntimeError, StoreUnavailable) as error:
+            path.unlink(missing_ok=True)
+            log.warning("the shortlist snapshot was not saved, it will be rebuilt at the next start: %s", error)
+            return
+        self._saved_rows = graph.rows
+        for old in path.parent.glob("shortlist-*.faiss"):
+            if old != path:
+                old.unlink()
+
+
+def due(view: View, options: StoreOptions) -> bool:
+    """Whether the tail has outgrown a flat scan."""
+    tail = len(view.shortlist.tail)
+    if options.shortlist_index == "flat" or view.space.exact_only or tail < MIN_MERGE:
+        return False
+    if view.shortlist.graph is None and options.shortlist_index == "auto":
+        return view.rows > options.flat_limit
+    return tail >= min(max(MIN_MERGE, view.rows // MERGE_SHARE), MAX_MERGE)
+
+
+def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Graph | None:
+    """The graph of all rows of a view; None when stopped."""
+    tail = view.shortlist.tail
+    codes = "int8" if options.shortlist_codes == "int8" else "float32"
+    base = view.shortlist.graph or Graph.empty(tail, codes)
+    return base.extended(tail, stop)
+
+
+def save_snapshot(graph: Graph, path: Path) -> str:
+    """Write a graph durably; returns the record for `state.snapshot`."""
+    temporary = path.with_suffix(".tmp")
+    checksum = graph.save(temporary)
+    temporary.replace(path)
+    sync_directory(path.parent)
+    return json.dumps({"file": path.name, "rows": graph.rows, "codes": graph.codes, "checksum": checksum})
+
+
+def load_snapshot(record: str | None, directory: Path, dim: int, rows: int) -> Graph | None:
+    """The saved graph, or None (and why, in the log) when there is none that fits."""
+    if record is None:
+        return None
+    snapshot = json.loads(record)
+    try:
+        graph = Graph.load(directory / Path(snapshot["file"]).name, snapshot["checksum"])
+    except (StoreCorrupt, RuntimeError) as error:
+        log.warning("the shortlist snapshot cannot be used and will be rebuilt: %s", error)
+        return None
+    if graph.dim != dim or graph.rows > rows:
+        log.warning("the shortlist snapshot is of another prefix width; it will be rebuilt")
+        return None
+    return graph
+
+
+def _record(batch: Batch, record: str) -> None:
+    batch.db.execute("UPDATE state SET snapshot = ?", (record,))

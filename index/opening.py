@@ -1,0 +1,149 @@
+"""Opening a data directory: lock, format, fingerprint, vectors, shortlist, and the first view."""
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from index import bits
+from index.codec import Codec, make_codec
+from index.documents import Documents, State, live_mask
+from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
+from index.layout import Layout, acquire_lock
+from index.matryoshka import prefixes
+from index.merger import load_snapshot
+from index.options import StoreOptions
+from index.shortlist import Shortlist
+from index.space import Space
+from index.vectors import VectorFile
+from index.view import View
+
+BLOCK = 16_384  # rows read at a time when prefixes are made again
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Everything a Store owns."""
+
+    layout: Layout
+    lock: IO[str]
+    documents: Documents
+    vectors: VectorFile
+    view: View
+    saved_rows: int  # rows of the shortlist snapshot that was read
+
+
+def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Opened:
+    """Open or make a directory; everything taken is released again when that fails."""
+    layout = Layout(path)
+    if space is None and not layout.exists():
+        raise StoreFormat(f"there is no index in {path}; name the vectors' width (FUNNEL_DIM) to make one")
+    with ExitStack() as stack:
+        lock = acquire_lock(layout)
+        stack.callback(lock.close)
+        initial = _prepare(layout, space, options)
+        documents = Documents(layout.documents, initial)
+        stack.callback(documents.close)
+        state = documents.state()
+        actual = _agreed_space(Space.from_json(state.space), space)
+        _remove_strays(layout, state)
+        codec = make_codec(state.storage, actual.dim)
+        if state.storage != options.storage:
+            log.warning("the index stores %s vectors; storage=%s is for new ones", state.storage, options.storage)
+        vectors = VectorFile(
+            layout.vectors(state.generation),
+            layout.checksums(state.generation),
+            codec,
+            create=state.rows == 0,
+        )
+        stack.callback(vectors.close)
+        shortlist, saved = _shortlist(layout, state, actual, codec, vectors, options)
+        view = _view(documents, state, actual, codec, vectors, shortlist)
+        stack.pop_all()
+        return Opened(layout, lock, documents, vectors, view, saved)
+
+
+def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> State | None:
+    """Check the format; the initial state when the documents have yet to be made."""
+    if layout.exists():
+        layout.check_format()
+    else:
+        if any(entry.name != "LOCK" for entry in layout.root.iterdir()):
+            raise StoreFormat(f"{layout.root} is not empty and is not a funnel-search directory")
+        layout.create()
+    if space is None:
+        return None
+    return State(0, 1, options.storage, 0, space.to_json())
+
+
+def _agreed_space(stored: Space, asked: Space | None) -> Space:
+    if asked is None:
+        return stored
+    if different := stored.differences(asked):
+        raise FingerprintMismatch(
+            "the index was made in another embedding space: "
+            + "; ".join(different)
+            + ". Start with the model that made it, embed its texts again with `funnel reindex`, or choose an "
+            "empty data directory"
+        )
+    return asked
+
+
+def _remove_strays(layout: Layout, state: State) -> None:
+    """Delete files of generations that the state does not name: left-overs of interrupted rewrites."""
+    named = {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
+    if state.pending is not None:
+        named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
+    for pattern in ("vectors-*", "shortlist-*.tmp"):
+        for path in layout.collection.glob(pattern):
+            if path.name not in named:
+                log.info("removing %s, which no generation names", path.name)
+                path.unlink()
+
+
+def _shortlist(
+    layout: Layout, state: State, space: Space, codec: Codec, vectors: VectorFile, options: StoreOptions
+) -> tuple[Shortlist, int]:
+    """Prefixes of every committed row: the snapshot, and the rows since made again from the vectors."""
+    shortlist, saved = Shortlist.empty(space.prefix_dim), 0
+    if options.shortlist_index != "flat" and not space.exact_only:
+        graph = load_snapshot(state.snapshot, layout.collection, space.prefix_dim, state.rows)
+        if graph is not None and graph.codes == wanted_codes(options, graph.codes):
+            shortlist, saved = shortlist.with_graph(graph), graph.rows
+    if state.rows - shortlist.rows > BLOCK:
+        log.info("making the prefixes of %d rows again", state.rows - shortlist.rows)
+    matrix = vectors.matrix(state.rows)
+    for start in range(shortlist.rows, state.rows, BLOCK):
+        full = codec.decode(matrix[start : start + BLOCK])
+        shortlist = shortlist.appended(prefixes(full, space.prefix_dim))
+    return shortlist, saved
+
+
+def wanted_codes(options: StoreOptions, present: str) -> str:
+    """The codes a graph should have; `auto` takes what is there."""
+    return present if options.shortlist_codes == "auto" else options.shortlist_codes
+
+
+def _view(
+    documents: Documents, state: State, space: Space, codec: Codec, vectors: VectorFile, shortlist: Shortlist
+) -> View:
+    with documents.reader() as db:
+        live: np.ndarray = live_mask(db, state.rows)
+    if shortlist.rows != state.rows:
+        raise StoreCorrupt(f"the shortlist has {shortlist.rows} rows, the state {state.rows}")
+    return View(
+        space=space,
+        codec=codec,
+        commits=state.commits,
+        generation=state.generation,
+        rows=state.rows,
+        count=int(live.sum()),
+        epoch=0,
+        live=bits.pack(live),
+        matrix=vectors.matrix(state.rows),
+        shortlist=shortlist,
+    )

@@ -1,0 +1,135 @@
+"""From what a query asks for to the stages that run: every bound is checked here, nothing is clamped."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from index.errors import InvalidPlan
+from index.options import StoreOptions
+from index.query import Query
+from index.space import Space
+
+Stage = tuple[int, int]  # (dims, keep)
+
+SHORTLIST_FLOOR = 100
+SHORTLIST_FACTOR = 10  # times limit + offset
+SHORTLIST_GROWTH = 100  # for every tenfold of rows beyond 1,000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The effective narrowing. `stages` ends with the full width unless the prefix order is the answer.
+
+    `exact` plans scan full vectors; `wanted` is limit + offset.
+    """
+
+    stages: tuple[Stage, ...]
+    wanted: int
+    source: str  # request | default
+    exact: bool = False
+    rescore: bool = True
+
+    @property
+    def shortlist(self) -> int:
+        """Length of the shortlist; of an exact plan, the number of results wanted."""
+        return self.stages[0][1]
+
+
+def make_plan(query: Query, space: Space, count: int, options: StoreOptions) -> Plan:
+    """Check a query against the index and choose its stages; raises InvalidPlan with both numbers."""
+    wanted = _wanted(query, options)
+    _check_exclusive(query, space)
+    asked = query.exact or query.shortlist is not None or query.stages or query.oversampling is not None
+    source = "request" if asked else "default"
+    if query.exact or space.exact_only:
+        return Plan(((space.dim, wanted),), wanted, source, exact=True)
+    if query.stages:
+        first = _check_stages(query.stages, space, wanted, count, options)
+    else:
+        shortlist = _shortlist(query, wanted, count)
+        _check_shortlist(shortlist, wanted, count, options)
+        first = ((space.prefix_dim, shortlist),)
+    if not query.rescore:
+        return Plan(first, wanted, source, rescore=False)
+    last = (space.dim, wanted)
+    covers_all = min(keep for _, keep in first) >= count
+    return Plan((*first, last), wanted, source, exact=covers_all)
+
+
+def default_shortlist(wanted: int, count: int) -> int:
+    """The shortlist of a request that names none, before calibration.
+
+    Ten candidates for every result wanted, at least 100, and 100 more for every tenfold of the collection
+    beyond 1,000 rows: `docs/figures.md` has the measurements behind it.
+    """
+    growth = SHORTLIST_GROWTH * math.log10(max(count, 1_000) / 1_000)
+    return max(SHORTLIST_FLOOR + round(growth), SHORTLIST_FACTOR * wanted)
+
+
+def _wanted(query: Query, options: StoreOptions) -> int:
+    if query.limit < 1:
+        raise InvalidPlan(f"limit must be at least 1, got {query.limit}")
+    if query.offset < 0:
+        raise InvalidPlan(f"offset must be at least 0, got {query.offset}")
+    wanted = query.limit + query.offset
+    if wanted > options.max_limit:
+        raise InvalidPlan(f"limit + offset must be at most {options.max_limit}, got {wanted}")
+    return wanted
+
+
+def _check_exclusive(query: Query, space: Space) -> None:
+    given = [
+        name
+        for name, present in (
+            ("exact", query.exact),
+            ("shortlist", query.shortlist is not None),
+            ("oversampling", query.oversampling is not None),
+            ("stages", query.stages is not None),
+        )
+        if present
+    ]
+    if len(given) > 1:
+        raise InvalidPlan(f"{' and '.join(given)} exclude each other; give one of them")
+    if query.exact and not query.rescore:
+        raise InvalidPlan("exact and rescore=false exclude each other: an exact answer has full scores")
+    if space.exact_only and (given not in ([], ["exact"]) or not query.rescore):
+        raise InvalidPlan(
+            f"this index has no trained prefix and searches exactly; leave out {given[0] if given else 'rescore'}"
+        )
+
+
+def _shortlist(query: Query, wanted: int, count: int) -> int:
+    if query.shortlist is not None:
+        return query.shortlist
+    if query.oversampling is not None:
+        if not query.oversampling >= 1:
+            raise InvalidPlan(f"oversampling must be at least 1, got {query.oversampling}")
+        if query.oversampling > 1e6:
+            raise InvalidPlan(f"oversampling must be at most 1000000, got {query.oversampling}")
+        return math.ceil(query.oversampling * wanted)
+    return default_shortlist(wanted, count)
+
+
+def _check_shortlist(shortlist: int, wanted: int, count: int, options: StoreOptions) -> None:
+    if shortlist < wanted:
+        raise InvalidPlan(f"shortlist must be at least limit + offset = {wanted}, got {shortlist}")
+    if options.max_shortlist < shortlist < count:
+        raise InvalidPlan(
+            f"shortlist must be at most {options.max_shortlist}, or at least the {count} documents stored "
+            f"(an exact search); got {shortlist}"
+        )
+
+
+def _check_stages(
+    stages: tuple[Stage, ...], space: Space, wanted: int, count: int, options: StoreOptions
+) -> tuple[Stage, ...]:
+    dims, keeps = [dim for dim, _ in stages], [keep for _, keep in stages]
+    if dims[0] != space.prefix_dim:
+        raise InvalidPlan(f"the first stage must have the prefix's {space.prefix_dim} dimensions, got {dims[0]}")
+    if any(a >= b for a, b in pairwise(dims)) or (len(dims) > 1 and dims[-1] >= space.dim):
+        raise InvalidPlan(f"stages must widen from {space.prefix_dim} and stay below {space.dim}, got {dims}")
+    if any(a < b for a, b in pairwise(keeps)):
+        raise InvalidPlan(f"stages must not keep more than the stage before, got {keeps}")
+    _check_shortlist(keeps[-1], wanted, count, options)
+    _check_shortlist(keeps[0], wanted, count, options)
+    return stages

@@ -1,0 +1,81 @@
+"""Bitmaps of filter conditions, cached within a byte budget and extended as rows are added.
+
+A condition's bitmap stays right when rows are appended (the new rows are looked up) and when rows die (dead
+rows are masked by the view). It is thrown away when metadata changed in place.
+"""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from index.filters import Condition
+
+CACHE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Cached:
+    """The rows below `rows` that satisfied a condition while the metadata epoch was `epoch`."""
+
+    epoch: int
+    rows: int
+    packed: np.ndarray  # (ceil(rows / 8),) uint8
+
+
+class Postings:
+    """Answers conditions from the inverted table."""
+
+    def __init__(self, budget: int = CACHE_BYTES) -> None:
+        self._budget = budget
+        self._cache: OrderedDict[Condition, Cached] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes held by the cache."""
+        return self._bytes
+
+    def bitmap(self, db: sqlite3.Connection, condition: Condition, rows: int, epoch: int) -> np.ndarray:
+        """Packed bitmap (ceil(rows / 8),) uint8 of the rows below `rows` that satisfy the condition."""
+        with self._lock:
+            known = self._cache.get(condition)
+        if known is None or known.epoch != epoch or known.rows > rows:
+            known = Cached(epoch, 0, np.empty(0, dtype=np.uint8))
+        if known.rows < rows:
+            found = _look_up(db, condition, known.rows, rows)
+            known = Cached(epoch, rows, _extended(known.packed, found, rows))
+            self._remember(condition, known)
+        return known.packed
+
+    def _remember(self, condition: Condition, cached: Cached) -> None:
+        with self._lock:
+            previous = self._cache.pop(condition, None)
+            self._bytes -= previous.packed.nbytes if previous else 0
+            self._cache[condition] = cached
+            self._bytes += cached.packed.nbytes
+            while self._bytes > self._budget:
+                _, oldest = self._cache.popitem(last=False)
+                self._bytes -= oldest.packed.nbytes
+
+
+def _look_up(db: sqlite3.Connection, condition: Condition, start: int, stop: int) -> np.ndarray:
+    where, values = "key = ?", [condition.key]
+    if condition.comparison is not None:
+        where += f" AND type = ? AND value {condition.comparison} ?"
+        values += [condition.type, condition.value]  # type: ignore[list-item]
+    sql = f"SELECT row FROM metadata WHERE {where} AND row >= ? AND row < ?"
+    return np.array(db.execute(sql, [*values, start, stop]).fetchall(), dtype=np.int64).reshape(-1)
+
+
+def _extended(packed: np.ndarray, found: np.ndarray, rows: int) -> np.ndarray:
+    start = len(packed) * 8 - 8 if len(packed) else 0  # the last byte may have been half full
+    fresh = np.zeros(rows - start, dtype=bool)
+    fresh[found - start] = True
+    longer = np.packbits(fresh, bitorder="little")
+    if len(packed):
+        longer[0] |= packed[-1]
+    return np.concatenate([packed[:-1], longer])

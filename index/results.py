@@ -1,0 +1,92 @@
+"""From ranked rows to answers with documents; ties are ordered by id."""
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from index.allowed import Allowed
+from index.documents import by_rows, ids_of
+from index.funnel import Ranking, prefix_places
+from index.plan import Plan
+from index.query import Answer, Hit, Query
+from index.view import View
+
+
+class RowsMoved(Exception):
+    """A row died between the search and the reading of its document; search again on the newer view."""
+
+
+def answer(
+    db: sqlite3.Connection,
+    view: View,
+    vector: np.ndarray,
+    query: Query,
+    plan: Plan,
+    ranking: Ranking,
+    allowed: Allowed | None,
+    strict: bool,
+) -> Answer:
+    """The hits of one ranking. With `strict`, a row without a document raises RowsMoved; else it is left out."""
+    started = time.perf_counter()
+    page = _page(db, ranking, query, strict)
+    rows = [row for row, _, _ in page]
+    found = by_rows(db, rows) if query.with_text or query.with_metadata else {}
+    places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
+    hits = [
+        Hit(
+            doc_id=doc_id,
+            score=score,
+            title=found[row].title if query.with_text else None,
+            text=found[row].text if query.with_text else None,
+            metadata=found[row].metadata if query.with_metadata else None,
+            vector=view.codec.decode(view.matrix[row : row + 1])[0].copy() if query.with_vector else None,
+            prefix_rank=places[row][0] if query.explain else None,
+            prefix_score=places[row][1] if query.explain else None,
+            full_rank=query.offset + position + 1 if query.explain and plan.rescore else None,
+        )
+        for position, (row, score, doc_id) in enumerate(page)
+    ]
+    return Answer(
+        hits=hits,
+        score_kind="cosine" if plan.rescore else "cosine_prefix",
+        stages=list(plan.stages),
+        shortlist_source=plan.source,
+        filter_strategy=ranking.strategy if query.filter is not None else "none",
+        exact=ranking.exact,
+        degraded=_degraded(ranking),
+        timing_ms={**ranking.timing_ms, "documents": (time.perf_counter() - started) * 1e3},
+        count=view.count,
+        generation=view.generation,
+        fingerprint=view.space.fingerprint_id,
+    )
+
+
+def _page(db: sqlite3.Connection, ranking: Ranking, query: Query, strict: bool) -> list[tuple[int, float, str]]:
+    rows, scores = ranking.rows, ranking.scores
+    if query.score_threshold is not None:
+        rows, scores = rows[scores >= query.score_threshold], scores[scores >= query.score_threshold]
+    ids = ids_of(db, rows.tolist())
+    if strict and len(ids) < len(rows):
+        raise RowsMoved
+    pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+    live = [(row, score, ids[row]) for row, score in pairs if row in ids]
+    live.sort(key=lambda hit: (-hit[1], hit[2]))
+    return live[query.offset : query.offset + query.limit]
+
+
+def _places(
+    view: View, vector: np.ndarray, ranking: Ranking, allowed: Allowed | None, rows: Sequence[int]
+) -> dict[int, tuple[int, float]]:
+    if not len(ranking.shortlist_rows):
+        return dict(zip(rows, prefix_places(view, vector, np.array(rows, dtype=np.int64), allowed), strict=True))
+    pairs = zip(ranking.shortlist_rows.tolist(), ranking.shortlist_scores.tolist(), strict=True)
+    ranks = {row: (rank, score) for rank, (row, score) in enumerate(pairs, 1)}
+    return {row: ranks[row] for row in rows}
+
+
+def _degraded(ranking: Ranking) -> dict[str, str | int] | None:
+    if ranking.reranked is None:
+        return None
+    return {"reason": "timeout", "stage": "rerank", "reranked": ranking.reranked}

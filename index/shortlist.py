@@ -1,0 +1,108 @@
+"""The first stage: prefixes of every row in RAM, as a graph of the older rows and a flat tail of the rest.
+
+A small collection is all tail, and its shortlist is exact. A Shortlist never changes; appending gives a new
+one that shares the tail's buffer, whose rows past the old end the old one never looks at.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from index.bits import unpack
+from index.graph import Graph
+
+MIN_TAIL = 1_024
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """Prefixes of rows 0 .. rows-1: `graph` holds the first of them, `buffer` the (rows - graph rows) others."""
+
+    dim: int
+    rows: int
+    buffer: np.ndarray  # (capacity, dim) float32
+    graph: Graph | None = None
+
+    @classmethod
+    def empty(cls, dim: int) -> "Shortlist":
+        """A shortlist of no rows."""
+        return cls(dim, 0, np.empty((MIN_TAIL, dim), dtype=np.float32))
+
+    @property
+    def graph_rows(self) -> int:
+        """Rows held by the graph."""
+        return self.graph.rows if self.graph else 0
+
+    @property
+    def tail(self) -> np.ndarray:
+        """Prefixes (n, dim) float32 of the rows that are not in the graph."""
+        return self.buffer[: self.rows - self.graph_rows]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of RAM held by prefixes and graph."""
+        return self.buffer.nbytes + (self.graph.memory_bytes if self.graph else 0)
+
+    def appended(self, prefixes: np.ndarray) -> "Shortlist":
+        """A shortlist with more rows; only the newest shortlist may be appended to."""
+        used, wanted = len(self.tail), len(self.tail) + len(prefixes)
+        buffer = self.buffer
+        if wanted > len(buffer):
+            buffer = np.empty((max(wanted, len(buffer) * 3 // 2), self.dim), dtype=np.float32)
+            buffer[:used] = self.tail
+        buffer[used:wanted] = prefixes
+        return Shortlist(self.dim, self.rows + len(prefixes), buffer, self.graph)
+
+    def with_graph(self, graph: Graph) -> "Shortlist":
+        """The same rows with a graph that covers more of them."""
+        rest = self.tail[graph.rows - self.graph_rows :]
+        buffer = np.empty((max(MIN_TAIL, len(rest) * 3 // 2), self.dim), dtype=np.float32)
+        buffer[: len(rest)] = rest
+        return Shortlist(self.dim, self.rows, buffer, graph)
+
+    def search(
+        self, query: np.ndarray, keep: int, depth: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (int64) and prefix scores (float32) of the `keep` best rows, best first.
+
+        `query` is a (dim,) unit prefix, `allowed` a packed bitmap of the rows that may be found (None: all),
+        `depth` the graph's efSearch. Exact over the tail, approximate over the graph.
+        """
+        parts = [self._search_tail(query, keep, allowed)]
+        if self.graph:
+            parts.append(self.graph.search(query, keep, depth, allowed))
+        rows, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return best(rows, scores, keep)
+
+    def scan(self, query: np.ndarray, keep: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same over an ascending array of rows, exactly."""
+        return best(rows, self.scores(query, rows), keep)
+
+    def scores(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Prefix scores (n,) float32 of ascending rows."""
+        return self.prefixes(rows) @ query
+
+    def prefixes(self, rows: np.ndarray) -> np.ndarray:
+        """Stored prefixes (n, dim) float32 of ascending rows."""
+        split = int(np.searchsorted(rows, self.graph_rows))
+        parts = [np.take(self.buffer, rows[split:] - self.graph_rows, axis=0)]
+        if self.graph and split:
+            parts.insert(0, self.graph.prefixes(rows[:split]))
+        return np.concatenate(parts)
+
+    def _search_tail(self, query: np.ndarray, keep: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        scores = self.tail @ query
+        rows = np.arange(self.graph_rows, self.rows)
+        if allowed is not None:
+            mask = unpack(allowed, self.rows)[self.graph_rows :]
+            rows, scores = rows[mask], scores[mask]
+        return best(rows, scores, keep)
+
+
+def best(rows: np.ndarray, scores: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `keep` rows of highest score, best first, equal scores by row."""
+    if keep < len(rows):
+        picked = np.argpartition(scores, len(rows) - keep)[len(rows) - keep :]
+        rows, scores = rows[picked], scores[picked]
+    order = np.lexsort((rows, -scores))
+    return rows[order], scores[order]

@@ -1,0 +1,46 @@
+"""What the store can say about itself."""
+
+from typing import Any
+
+from index.layout import Layout
+from index.merger import Merger
+from index.view import View
+
+
+def statistics(view: View, layout: Layout, merger: Merger, cached_filter_bytes: int) -> dict[str, Any]:
+    """Counts, the make of the shortlist, bytes on disk (allocated) and in memory."""
+    graph = view.shortlist.graph
+    return {
+        "count": view.count,
+        "rows": view.rows,
+        "dead_rows": view.rows - view.count,
+        "generation": view.generation,
+        "commits": view.commits,
+        "storage": view.codec.name,
+        "shortlist": {
+            "kind": "hnsw" if graph else "flat",
+            "codes": graph.codes if graph else "float32",
+            "graph_rows": view.shortlist.graph_rows,
+            "tail_rows": len(view.shortlist.tail),
+            "merging": merger.merging,
+            "merge_error": merger.error,
+        },
+        "disk_bytes": _disk_bytes(layout),
+        "memory_bytes": {
+            "shortlist": view.shortlist.memory_bytes,
+            "live_bitmap": view.live.nbytes,
+            "filter_cache": cached_filter_bytes,
+        },
+    }
+
+
+def _disk_bytes(layout: Layout) -> dict[str, int]:
+    sizes = {"vectors": 0, "checksums": 0, "documents": 0, "shortlist": 0}
+    kinds = {".bin": "vectors", ".crc": "checksums", ".faiss": "shortlist"}
+    for path in layout.collection.iterdir():
+        try:
+            size = path.stat().st_blocks * 512
+        except FileNotFoundError:  # replaced while we looked
+            continue
+        sizes[kinds.get(path.suffix, "documents")] += size
+    return {**sizes, "total": sum(sizes.values())}

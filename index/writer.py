@@ -1,0 +1,187 @@
+"""The one thread that changes the store: jobs that wait together share one commit.
+
+A commit: SQLite BEGIN IMMEDIATE, documents; vectors and checksums written and fsynced; SQLite COMMIT (the
+commit point); the new view replaces the old one; the callers are answered. After an I/O error nobody knows
+what the disk holds, so the store refuses writes until it is opened again.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from index import bits
+from index.batch import Batch
+from index.documents import Documents
+from index.errors import FunnelError, StoreUnavailable
+from index.graph import Graph
+from index.matryoshka import prefixes
+from index.vectors import VectorFile
+from index.view import View
+
+MAX_JOBS = 256  # in one commit
+MAX_ROWS = 8_192  # no further job joins a commit that holds more
+
+Apply = Callable[[Batch], Any]
+
+
+@dataclass
+class Job:
+    """`apply` changes the batch and returns the caller's answer; `size` is the number of documents it brings."""
+
+    apply: Apply
+    size: int = 1
+    future: "Future[Any]" = field(default_factory=Future)
+
+
+@dataclass
+class Adopt:
+    """Put a graph in place of the live one, or forget it if the generation has changed."""
+
+    graph: Graph
+    generation: int
+    future: "Future[Any]" = field(default_factory=Future)
+
+
+class Writer:
+    """Owns the writing ends of documents and vectors; `view` is replaced by this thread alone."""
+
+    def __init__(self, documents: Documents, vectors: VectorFile, view: View) -> None:
+        self.view = view
+        self.committed: Callable[[], None] = lambda: None  # called after each new view; must not block
+        self._documents, self._vectors = documents, vectors
+        self._jobs: queue.SimpleQueue[Job | Adopt | None] = queue.SimpleQueue()
+        self._broken: StoreUnavailable | None = None
+        self._closed = False
+        self._gate = threading.Lock()  # no job may follow the closing None
+        self._thread = threading.Thread(target=self._run, name="funnel-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def broken(self) -> StoreUnavailable | None:
+        """Why the store refuses writes, or None."""
+        return self._broken
+
+    def submit(self, job: Job | Adopt) -> Any:
+        """Queue a job and wait for its commit."""
+        with self._gate:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            if self._broken:
+                raise StoreUnavailable(f"the store is read-only until it is reopened: {self._broken}")
+            self._jobs.put(job)
+        return job.future.result()
+
+    def close(self) -> None:
+        """Finish the waiting jobs and stop."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        carried: Job | Adopt | None = None
+        while True:
+            first = carried or self._jobs.get()
+            carried = None
+            if first is None:
+                return
+            if isinstance(first, Adopt):
+                self._adopt(first)
+                continue
+            jobs, carried, ended = self._gather(first)
+            self._commit(jobs)
+            if ended:
+                return
+
+    def _gather(self, first: Job) -> tuple[list[Job], Adopt | None, bool]:
+        """Jobs that wait already: (jobs of one commit, what must follow them, whether the end was seen)."""
+        jobs, size = [first], first.size
+        while len(jobs) < MAX_JOBS and size < MAX_ROWS:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(job, Job):
+                return jobs, job, job is None
+            jobs.append(job)
+            size += job.size
+        return jobs, None, False
+
+    def _commit(self, jobs: list[Job]) -> None:
+        answers: list[tuple[Job, Any]] = []
+        try:
+            if self._broken:
+                raise self._broken
+            view = self._transact(jobs, answers)
+        except Exception as error:  # the caller gets it; this thread must live on
+            if isinstance(error, StoreUnavailable) or not isinstance(error, FunnelError):
+                self._broken = self._broken or StoreUnavailable(str(error))
+            for job in jobs:
+                job.future.set_exception(error)
+            return
+        self.view = view
+        self.committed()
+        for job, answer in answers:
+            _resolve(job, answer)
+
+    def _transact(self, jobs: list[Job], answers: list[tuple[Job, Any]]) -> View:
+        view = self.view
+        with self._documents.transaction() as db:
+            batch = Batch(db, first=view.rows)
+            for job in jobs:
+                answers.append((job, self._apply(job, batch)))
+            if not batch.added and not batch.killed and not batch.repainted:
+                return view
+            raw = view.codec.encode(np.stack(batch.added)) if batch.added else None
+            if raw is not None:
+                self._vectors.write(view.rows, raw)
+            db.execute("UPDATE state SET commits = commits + 1, rows = ?", (batch.next_row,))
+        return self._next_view(view, batch, raw)
+
+    def _apply(self, job: Job, batch: Batch) -> Any:
+        mark = batch.mark()
+        batch.db.execute("SAVEPOINT job")
+        try:
+            return job.apply(batch)
+        except FunnelError as error:
+            batch.db.execute("ROLLBACK TO job")
+            batch.rewind(mark)
+            return error
+        finally:
+            batch.db.execute("RELEASE job")
+
+    def _next_view(self, view: View, batch: Batch, raw: np.ndarray | None) -> View:
+        rows = batch.next_row
+        shortlist = view.shortlist
+        if raw is not None:
+            full = view.codec.decode(raw)
+            shortlist = shortlist.appended(prefixes(full, view.space.prefix_dim, view.rotation))
+        return replace(
+            view,
+            commits=view.commits + 1,
+            rows=rows,
+            count=view.count + len(batch.added) - len(batch.killed),
+            epoch=view.epoch + batch.repainted,
+            live=bits.changed(view.live, view.rows, rows, batch.killed),
+            matrix=self._vectors.matrix(rows),
+            shortlist=shortlist,
+        )
+
+    def _adopt(self, adopt: Adopt) -> None:
+        current = adopt.generation == self.view.generation
+        if current:
+            self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(adopt.graph))
+        adopt.future.set_result(current)
+
+
+def _resolve(job: Job, answer: Any) -> None:
+    if isinstance(answer, FunnelError):
+        job.future.set_exception(answer)
+    else:
+        job.future.set_result(answer)
