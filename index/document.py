@@ -14,6 +14,7 @@ from index.matryoshka import check_vector
 from index.metadata import Entry, entries
 
 MAX_ID_BYTES = 512
+NO_VECTOR = bytes(8)  # the end of the content hash of a document whose vector is made from its text
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +69,14 @@ class Document:
 
     @cached_property
     def content_hash(self) -> bytes:
-        """16 bytes over what decides the vector: title and text, and the user's own vector."""
-        own = b"" if self.vector is None else self.vector.tobytes()
-        return _digest(self.title, self.text, own)
+        """20 bytes over what decides the vector: 12 of title and text, 8 of the user's own vector or zeros."""
+        own = NO_VECTOR if self.vector is None else hashlib.blake2b(self.vector.tobytes(), digest_size=8).digest()
+        return text_hash(self.title, self.text) + own
 
     @cached_property
     def document_hash(self) -> bytes:
         """16 bytes over the whole document: content and metadata."""
-        return _digest(self.metadata_json, None, self.content_hash)
+        return metadata_hash(self.metadata_json, self.content_hash)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +105,23 @@ def check_id(doc_id: str) -> None:
         raise InvalidDocument("an id must not contain the NUL character")
 
 
-def _digest(first: str | None, second: str | None, rest: bytes) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for text in (first, second):
+def text_hash(title: str | None, text: str) -> bytes:
+    """The first 12 bytes of a content hash."""
+    return _digest(12, title, text)
+
+
+def metadata_hash(metadata_json: str, content_hash: bytes) -> bytes:
+    """The 16 bytes of a document hash."""
+    return _digest(16, metadata_json, content_hash.hex())
+
+
+def _digest(size: int, *texts: str | None) -> bytes:
+    digest = hashlib.blake2b(digest_size=size)
+    for text in texts:
         try:
             data = b"\xff" if text is None else text.encode()  # 0xff never begins valid UTF-8
         except UnicodeEncodeError:
             raise InvalidDocument("the text is not valid Unicode: it holds a lone surrogate") from None
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
-    digest.update(rest)
     return digest.digest()

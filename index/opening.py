@@ -50,6 +50,9 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         stack.callback(documents.close)
         state = documents.state()
         actual = _agreed_space(Space.from_json(state.space), space)
+        if actual.to_json() != state.space:  # another prefix of the same vectors
+            with documents.transaction() as db:
+                db.execute("UPDATE state SET space = ?", (actual.to_json(),))
         _remove_strays(layout, state)
         codec = make_codec(state.storage, actual.dim)
         if state.storage != options.storage:

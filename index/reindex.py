@@ -1,0 +1,158 @@
+"""Embed every stored text again, in another space, beside the live generation; then swap in one transaction.
+
+Works on a directory that no server has open. Interrupted, it goes on where it stopped: `state.pending` names
+the space being built and how many rows are done. Rows keep their numbers; dead ones stay zero.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from index.codec import Codec, make_codec
+from index.document import NO_VECTOR, Document
+from index.documents import Documents, State, by_rows, live_mask
+from index.errors import InvalidInput, StoreFormat
+from index.layout import Layout, acquire_lock
+from index.matryoshka import check_vector, normalise
+from index.options import StoreOptions
+from index.space import Space
+from index.vectors import VectorFile
+
+Embed = Callable[[list[str]], np.ndarray]
+Progress = Callable[[int, int], None]
+DEFAULTS = StoreOptions()
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A generation being built: its space, its storage, and the rows done."""
+
+    space: str
+    storage: str
+    rows: int = 0
+
+    @classmethod
+    def of(cls, state: State, space: Space, storage: str) -> "Pending":
+        """What an earlier run left, if it built the same; else a fresh start."""
+        fresh = cls(space.to_json(), storage)
+        if state.pending is None:
+            return fresh
+        left = cls(**json.loads(state.pending))
+        return left if (left.space, left.storage) == (fresh.space, fresh.storage) else fresh
+
+    def to_json(self) -> str:
+        """JSON for `state.pending`."""
+        return json.dumps({"space": self.space, "storage": self.storage, "rows": self.rows})
+
+
+def reindex(
+    path: Path,
+    space: Space,
+    embed: Embed,
+    options: StoreOptions = DEFAULTS,
+    batch: int = 256,
+    progress: Progress | None = None,
+) -> int:
+    """Re-embed a directory into `space`; returns the number of documents.
+
+    `embed` maps up to `batch` texts to (n, dim) vectors. `progress` gets (documents done, documents).
+    Raises InvalidInput when documents carry vectors of their own, whose texts no model has seen.
+    """
+    layout = Layout(Path(path))
+    if not layout.exists():
+        raise StoreFormat(f"there is no index in {path}")
+    lock = acquire_lock(layout)
+    try:
+        layout.check_format()
+        documents = Documents(layout.documents, readers=1)
+        try:
+            return _build(layout, documents, space, embed, options, batch, progress)
+        finally:
+            documents.close()
+    finally:
+        lock.close()
+
+
+def _build(
+    layout: Layout,
+    documents: Documents,
+    space: Space,
+    embed: Embed,
+    options: StoreOptions,
+    batch: int,
+    progress: Progress | None,
+) -> int:
+    state = documents.state()
+    with documents.reader() as db:
+        rows = np.flatnonzero(live_mask(db, state.rows))
+    _check_texts(documents, rows)
+    pending = Pending.of(state, space, options.storage)
+    _note(documents, pending)
+    codec = make_codec(options.storage, space.dim)
+    vectors = _open_vectors(layout, state, codec)
+    try:
+        done = int(np.searchsorted(rows, pending.rows))
+        for start in range(done, len(rows), batch):
+            chunk = rows[start : start + batch]
+            until = int(chunk[-1]) + 1
+            vectors.write(pending.rows, _encoded(documents, codec, embed, chunk, pending.rows, until))
+            pending = Pending(pending.space, pending.storage, until)
+            _note(documents, pending)
+            if progress:
+                progress(start + len(chunk), len(rows))
+        if pending.rows < state.rows:  # dead rows at the end
+            vectors.write(pending.rows, np.zeros((state.rows - pending.rows, codec.row_bytes), dtype=np.uint8))
+    finally:
+        vectors.close()
+    _swap(layout, documents, state, pending)
+    return len(rows)
+
+
+def _open_vectors(layout: Layout, state: State, codec: Codec) -> VectorFile:
+    generation = state.generation + 1
+    return VectorFile(layout.vectors(generation), layout.checksums(generation), codec, create=True)
+
+
+def _encoded(documents: Documents, codec: Codec, embed: Embed, chunk: np.ndarray, start: int, until: int) -> np.ndarray:
+    """Stored rows (until - start, row_bytes): the embedded documents of `chunk`, zeros where rows are dead."""
+    with documents.reader() as db:
+        found = by_rows(db, chunk.tolist())
+    texts = [Document(d.doc_id, d.text, d.title).embedded_text for d in (found[row] for row in chunk.tolist())]
+    vectors = np.stack([check_vector(vector, codec.dim) for vector in embed(texts)])
+    raw = np.zeros((until - start, codec.row_bytes), dtype=np.uint8)
+    raw[chunk - start] = codec.encode(normalise(vectors))
+    return raw
+
+
+def _check_texts(documents: Documents, rows: np.ndarray) -> None:
+    with documents.reader() as db:
+        sql = "SELECT count(*) FROM documents WHERE substr(content_hash, -8) != ?"
+        (own,) = db.execute(sql, (NO_VECTOR,)).fetchone()
+    if own:
+        raise InvalidInput(
+            f"{own} of {len(rows)} documents carry vectors of their own, which no model can make again; "
+            "delete them first or ingest them into a new directory"
+        )
+
+
+def _note(documents: Documents, pending: Pending) -> None:
+    with documents.transaction() as db:
+        db.execute("UPDATE state SET pending = ?", (pending.to_json(),))
+
+
+def _swap(layout: Layout, documents: Documents, state: State, pending: Pending) -> None:
+    with documents.transaction() as db:
+        db.execute(
+            "UPDATE state SET generation = ?, space = ?, storage = ?, commits = commits + 1, "
+            "rotation = NULL, snapshot = NULL, pending = NULL",
+            (state.generation + 1, pending.space, pending.storage),
+        )
+    for old in (layout.vectors(state.generation), layout.checksums(state.generation)):
+        old.unlink(missing_ok=True)
+    for snapshot in layout.collection.glob("shortlist-*.faiss"):
+        snapshot.unlink()
