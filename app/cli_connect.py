@@ -1,0 +1,65 @@
+"""Where a command gets its answers: a running service, or a directory served for as long as the command runs.
+
+Either way the command speaks the same HTTP contract through the same client, and a directory is opened by the
+same wiring, and under the same lock, as the service's own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.client import Client
+from app.settings import load_settings
+from index.errors import StoreFormat, StoreLocked
+from index.store import Store
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@contextmanager
+def connect(url: str | None, data_dir: Path | None, *, model: bool = True, create: bool = False) -> Iterator[Client]:
+    """A client of `url`, or of `data_dir` when that is given.
+
+    `model` false opens a directory without loading its model; `create` true makes one that is missing.
+    Raises StoreLocked when a service has the directory, and what else may keep it from opening.
+    """
+    if data_dir is None:
+        with Client(url or DEFAULT_URL) as client:
+            yield client
+    else:
+        with _directory(data_dir, model, create) as client:
+            yield client
+
+
+@contextmanager
+def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
+    from app.main import create_app
+    from app.serving import in_process
+
+    if not create:
+        must_exist(data_dir)
+    without: dict[str, Any] = {} if model else {"model": "none", "dim": None}
+    settings = load_settings(data_dir=data_dir, **without)
+    with (
+        unlocked(data_dir),
+        in_process(create_app(settings), settings) as transport,
+        Client(transport=transport, timeout=3600.0) as client,
+    ):
+        yield client
+
+
+def must_exist(data_dir: Path) -> None:
+    """Raise StoreFormat unless the directory holds an index."""
+    if not data_dir.is_dir() or Store.stored_space(data_dir) is None:
+        raise StoreFormat(f"there is no index in {data_dir}")
+
+
+@contextmanager
+def unlocked(data_dir: Path) -> Iterator[None]:
+    """Say what to do when the directory turns out to be open elsewhere."""
+    try:
+        yield
+    except StoreLocked as error:
+        hint = f"leave --data-dir out to ask the service that has it (--url {DEFAULT_URL}), or stop it first"
+        raise StoreLocked(f"{error}; {hint}") from None

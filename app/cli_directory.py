@@ -1,0 +1,75 @@
+"""The commands that own a directory while they run: serve, reindex, verify."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli_connect import must_exist, unlocked
+from app.cli_output import print_json, progress_bar
+from app.settings import Settings, SettingsError, load_settings, store_options
+from index.verify import Report, verify
+
+
+def run_server(**options: Any) -> None:
+    """Serve with the settings, of which the options given replace some."""
+    from app.main import create_app
+    from app.serving import serve
+
+    settings = _settings(**options)
+    serve(create_app(settings), settings)
+
+
+def run_reindex(data_dir: Path | None) -> None:
+    """Embed everything again with the model of the settings."""
+    from app.embedder import load_embedder
+    from index.reindex import reindex
+
+    settings = _settings(data_dir=data_dir)
+    must_exist(settings.data_dir)
+    embedder = load_embedder(settings)
+    if embedder is None:
+        raise SettingsError("FUNNEL_MODEL: reindex needs a model, got 'none'")
+    with unlocked(settings.data_dir), progress_bar() as bar:
+        task = bar.add_task("embedding", total=None)
+        number = reindex(
+            settings.data_dir,
+            embedder.space,
+            lambda texts: embedder.embed_documents(texts).vectors,
+            store_options(settings),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"{number:,} documents are now indexed with {embedder.model_name}")
+
+
+def run_verify(data_dir: Path | None, as_json: bool) -> None:
+    """Check a directory; exit code 1 when something is wrong."""
+    settings = _settings(data_dir=data_dir)
+    must_exist(settings.data_dir)
+    with unlocked(settings.data_dir), progress_bar() as bar:
+        task = bar.add_task("verifying", total=None)
+        report = verify(settings.data_dir, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    print_json(_as_json(report)) if as_json else _print_report(report, settings)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _settings(**options: Any) -> Settings:
+    return load_settings(**{name: value for name, value in options.items() if value is not None})
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    checks = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in report.checks]
+    return {"ok": report.ok, "count": report.count, "checks": checks}
+
+
+def _print_report(report: Report, settings: Settings) -> None:
+    table = Table("check", "result", "detail")
+    for check in report.checks:
+        table.add_row(check.name, "[green]ok[/green]" if check.ok else "[red]wrong[/red]", escape(check.detail))
+    Console().print(table)
+    verdict = "all is well" if report.ok else "something is wrong"
+    typer.echo(f"{settings.data_dir}: {report.count:,} documents, {verdict}")
