@@ -45,7 +45,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     """The folder that holds the index; one process at a time may open it."""
-    storage: Literal["float32", "float16", "int8"] = "float32"
+    storage: Literal["float32", "bfloat16", "int8"] = "float32"
     """How full vectors are kept on disk."""
     shortlist_index: Literal["auto", "flat", "hnsw"] = "auto"
     """The first stage: exact "flat", graph "hnsw", or "auto", chosen by the size of the collection."""
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     query_queue: int = Field(256, ge=1)
     """Requests whose queries may wait for the model before further ones are answered with a 503."""
     ingest_queue: int = Field(16, ge=1)
-    """Batches of documents that may wait for the model before further ones are answered with a 503."""
+    """Ingests that may be at work at the same time before further ones are answered with a 503."""
     query_cache: int = Field(1_024, ge=0)
     """Query texts whose vectors are remembered; 0 remembers none."""
     encode_threads: int | None = Field(None, ge=1)

@@ -44,9 +44,7 @@ def choose_widths(
         return Widths(dim, prefix, known, notice=_notice(model, prefix))
     prefix = min(PREFERRED_PREFIX, dim)
     if allow_untrained:
-        return Widths(
-            dim, prefix, known, notice=f"{model} is not known to be trained for a {prefix}-number prefix"
-        )
+        return Widths(dim, prefix, known, notice=f"{model} is not known to be trained for a {prefix}-number prefix")
     notice = (
         f"{model} is not known to be trained for any width below {dim}: every search scans the full vectors. "
         f"FUNNEL_ALLOW_UNTRAINED_PREFIX=1 takes its first {prefix} numbers for the shortlist all the same."
@@ -72,9 +70,7 @@ def _notice(model: str, prefix: int) -> str | None:
     return f"{model} was not trained for {PREFERRED_PREFIX} numbers: the shortlist uses {prefix}"
 
 
-def _check(
-    name: str, model: str, limit: int, known: tuple[int, ...], asked: int, allow_untrained: bool
-) -> int:
+def _check(name: str, model: str, limit: int, known: tuple[int, ...], asked: int, allow_untrained: bool) -> int:
     """`asked`, if the model may be cut to it."""
     if asked > limit:
         raise ModelError(f"{name}={asked} is wider than what {model} gives here, {limit}")

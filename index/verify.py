@@ -101,13 +101,13 @@ def _rows(live: np.ndarray, state: State) -> Check:
 
 
 def _stored(db: sqlite3.Connection) -> Iterator[sqlite3.Row]:
-    sql = "SELECT row, doc_id, title, text, metadata, content_hash, document_hash FROM documents ORDER BY row"
+    sql = "SELECT row, title, text, metadata, content_hash, document_hash FROM documents ORDER BY row"
     return iter(db.execute(sql))
 
 
 def _texts(db: sqlite3.Connection) -> Check:
     wrong = []
-    for row, doc_id, title, text, metadata, content_hash, document_hash in _stored(db):
+    for row, title, text, metadata, content_hash, document_hash in _stored(db):
         # Only the text's part of the content hash: a vector of the user's own is kept rounded.
         digest = text_hash(title, text)
         if content_hash[: len(digest)] != digest or metadata_hash(metadata, content_hash) != document_hash:
