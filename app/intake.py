@@ -1,0 +1,42 @@
+"""One /ingest request: its body, how it is read, and its report."""
+
+from collections.abc import Callable
+
+from fastapi import Request
+
+from app.body import NDJSON, read_json
+from app.ingest import Ingest, pieces
+from app.reading import Reader
+from app.report import Report
+from app.requests import IngestRequest
+from app.service import Service
+
+
+class Intake:
+    """Reads the body and stores its documents."""
+
+    def __init__(self, request: Request, service: Service, kind: str, mode: str, atomic: bool) -> None:
+        self._request, self._service, self._atomic = request, service, atomic
+        self._streaming = kind == NDJSON
+        self.report = Report("line" if self._streaming else "index")
+        settings, dim = service.settings, service.store.space.dim
+        self._reader = Reader(self.report, dim, service.encoder is None, settings.max_document_bytes)
+        self._ingest = Ingest(service, self.report, mode)
+
+    async def run(self, committed: Callable[[], None]) -> None:
+        """Store the documents; `committed` is called after each commit. Its counts go to the metrics at any end."""
+        try:
+            await (self._lines(committed) if self._streaming else self._values(committed))
+        finally:
+            self._service.metrics.ingested(self.report.counts())
+
+    async def _lines(self, committed: Callable[[], None]) -> None:
+        await self._ingest.run(self._reader.lines(self._request.stream()), committed)
+
+    async def _values(self, committed: Callable[[], None]) -> None:
+        body = await read_json(self._request, IngestRequest, self._service.settings.max_body_bytes)
+        items = await self._reader.values(body.documents)
+        if not self._atomic:
+            await self._ingest.run(pieces(items), committed)
+        elif not self.report.failed:
+            await self._ingest.all_or_nothing(items)

@@ -1,0 +1,78 @@
+"""Prometheus metrics of one application, on a registry of its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+ROWS = (50, 100, 200, 400, 800, 1_600, 3_200, 10_000, 100_000, 1_000_000)
+
+
+class Metrics:
+    """What the service counts as it goes, and what it reads from the store when it is asked."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "funnel_http_requests", "Answered requests.", ("method", "route", "status"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "funnel_http_request_seconds",
+            "From request to answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "funnel_search_stage_seconds",
+            "Stages of a search.",
+            ("stage",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.shortlist_rows = Histogram(
+            "funnel_search_shortlist_rows", "Rows the first stage kept.", buckets=ROWS, registry=registry
+        )
+        self.searches = Counter("funnel_search_queries", "Answered queries.", ("kind",), registry=registry)
+        self.degraded = Counter("funnel_search_degraded", "Partial answers.", ("reason",), registry=registry)
+        self.documents = Counter(
+            "funnel_ingest_documents",
+            "Ingested documents by what became of them.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.truncated = Counter("funnel_ingest_truncated", "Documents longer than the model reads.", registry=registry)
+        self._waiting = Gauge("funnel_queue_depth", "Waiting work.", ("queue",), registry=registry)
+        self._index = Gauge("funnel_index", "The state of the index.", ("what",), registry=registry)
+        self._bytes = Gauge("funnel_index_bytes", "Bytes of the index.", ("where", "part"), registry=registry)
+
+    def searched(self, answer: Any) -> None:
+        """Count one answered query."""
+        self.searches.labels("exact" if answer.exact else "funnel").inc()
+        if not answer.exact and answer.stages:
+            self.shortlist_rows.observe(answer.stages[0][1])
+        if answer.degraded:
+            self.degraded.labels(answer.degraded["reason"]).inc()
+
+    def timed(self, timing_ms: Mapping[str, float]) -> None:
+        """Observe the stages of one search request."""
+        for stage, took in timing_ms.items():
+            self.stage_seconds.labels(stage).observe(took / 1e3)
+
+    def ingested(self, counts: Mapping[str, int]) -> None:
+        """Count the documents of one ingest."""
+        for outcome in ("created", "updated", "unchanged", "failed", "superseded"):
+            self.documents.labels(outcome).inc(counts[outcome])
+        self.truncated.inc(counts["truncated"])
+
+    def render(self, stats: Mapping[str, Any], waiting: Mapping[str, int]) -> bytes:
+        """The text format, with the numbers of the store as they are now."""
+        for queue, depth in waiting.items():
+            self._waiting.labels(queue).set(depth)
+        for what in ("count", "rows", "dead_rows", "generation"):
+            self._index.labels(what).set(stats[what])
+        for where in ("disk", "memory"):
+            for part, size in stats[f"{where}_bytes"].items():
+                self._bytes.labels(where, part).set(size)
+        return generate_latest(self.registry)

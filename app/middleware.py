@@ -1,0 +1,72 @@
+"""Around every request: an id, a line in the log, a count; and a readable message when the start fails."""
+
+import logging
+import re
+import sys
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics import Metrics
+from app.settings import SettingsError
+from index.errors import FunnelError
+
+log = logging.getLogger("app.requests")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+
+
+class Requests:
+    """Gives every request an id, its own if it has a sane one, and says what became of it.
+
+    The log has method, route, status, time and id: never a body, an address parameter or a document.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and watch its answer."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, _readable(send))
+        started, status = perf_counter(), 500
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            return await self._app(scope, receive, watched)
+        finally:
+            self._note(scope, status, perf_counter() - started, request_id)
+
+    def _note(self, scope: Scope, status: int, took: float, request_id: str) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(took)
+        log.info("method=%s route=%s status=%d ms=%.1f request_id=%s", method, route, status, took * 1e3, request_id)
+
+
+def _request_id(scope: Scope) -> str:
+    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return given if REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _readable(send: Send) -> Send:
+    """When the start fails for a reason we foresee, say the reason and not where in the code it was found."""
+
+    async def readable(message: Message) -> None:
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, FunnelError | SettingsError):
+            message["message"] = f"cannot start: {error}"
+        await send(message)
+
+    return readable

@@ -1,0 +1,84 @@
+"""PATCH /documents/{id}: read, change, write."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from app.problems import Refused
+from app.requests import PatchRequest
+from app.service import Service
+from index.document import Document, StoredDocument
+from index.errors import DocumentNotFound
+
+ATTEMPTS = 10  # of a document that others change at the same time
+
+
+async def patch(service: Service, doc_id: str, changes: PatchRequest) -> dict[str, Any]:
+    """Apply the changes; the vector is made again only when the title or the text is another one."""
+    with service.ingests.one():
+        async with service.patching:
+            for _ in range(ATTEMPTS):
+                answer = await _attempt(service, doc_id, changes)
+                if answer is not None:
+                    return answer
+    raise Refused("write-conflict", f"the document changed {ATTEMPTS} times while it was patched")
+
+
+async def _attempt(service: Service, doc_id: str, changes: PatchRequest) -> dict[str, Any] | None:
+    """The answer, or None when the document changed meanwhile."""
+    old = await stored(service, doc_id, with_vector=True)
+    document = changed(old, changes)
+    vectors, truncated = {}, False
+    if (await service.calls.run(service.store.changed, [document], "update_only"))[0]:
+        if document.embedded_text == _text(old):  # so the stored vector is the user's own
+            document = replace(document, vector=old.vector)
+        elif service.encoder is None:
+            raise Refused("no-model", "this service has no model: to change the text, ingest it with its vector")
+        else:
+            embedded = await service.encoder.documents([document.embedded_text])
+            vectors, truncated = {0: embedded.vectors[0]}, bool(embedded.truncated[0])
+    (outcome,) = await service.calls.run(service.store.write, [document], vectors, mode="update_only")
+    if outcome.status == "missing":
+        raise missing(doc_id)
+    if outcome.status == "needs_vector":
+        return None
+    return {"id": doc_id, "status": outcome.status, "truncated": truncated}
+
+
+async def stored(service: Service, doc_id: str, with_vector: bool) -> StoredDocument:
+    """A stored document; DocumentNotFound if there is none."""
+    found = await service.calls.run(service.store.get, [doc_id], with_vector=with_vector)
+    if not found:
+        raise missing(doc_id)
+    return found[0]
+
+
+def missing(doc_id: str) -> DocumentNotFound:
+    """The error of an id that is not stored."""
+    return DocumentNotFound(f"no document has the id {doc_id!r}")
+
+
+def changed(old: StoredDocument, changes: PatchRequest) -> Document:
+    """The document after the changes."""
+    given = changes.model_fields_set
+    return Document(
+        old.doc_id,
+        changes.text if "text" in given else old.text,
+        changes.title if "title" in given else old.title,
+        merge_patch(old.metadata, changes.metadata),
+    )
+
+
+def merge_patch(target: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396: objects are merged, null removes, everything else replaces."""
+    merged = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _text(document: StoredDocument) -> str:
+    return f"{document.title}\n{document.text}" if document.title else document.text

@@ -1,0 +1,214 @@
+"""The shapes of the answers, for the OpenAPI document and for tests; the service builds plain dicts."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Shape(BaseModel):
+    """An answer has these members and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Explanation(Shape):
+    """Places of a hit, counted from 1; null where the stage did not rank it."""
+
+    prefix_rank: int | None
+    prefix_score: float | None
+    full_rank: int | None
+
+
+class HitShape(Shape):
+    """One result; members that were not asked for are absent."""
+
+    id: str
+    score: float
+    title: str | None = None
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    vector: list[float] | None = None
+    explain: Explanation | None = None
+
+
+class Funnel(Shape):
+    """How one query was narrowed down, with the values that took effect."""
+
+    stages: list[tuple[int, int]]
+    shortlist_source: Literal["request", "default", "calibration", "uncalibrated"]
+    filter_strategy: Literal["none", "exact_subset", "in_graph"]
+    exact: bool
+    recall_estimate: float | None
+    recall_lower_90: float | None
+    certified: bool
+    calibration_id: str | None
+
+
+class Timing(Shape):
+    """Milliseconds; stages of several queries are added up."""
+
+    queue: float
+    embed: float
+    shortlist: float
+    rerank: float
+    documents: float
+    total: float
+
+
+class IndexState(Shape):
+    """The state of the index that answered."""
+
+    count: int
+    generation: int
+    fingerprint: str
+
+
+class SearchResponse(Shape):
+    """To `query`, `vector` or `id`: one result list. To `queries` or `vectors`: `results`, `funnel` and
+    `degraded` are lists with one entry per query, in their order."""
+
+    results: list[HitShape] | list[list[HitShape]]
+    score_kind: Literal["cosine", "cosine_prefix"]
+    funnel: Funnel | list[Funnel]
+    degraded: dict[str, Any] | list[dict[str, Any] | None] | None
+    timing_ms: Timing
+    index: IndexState
+
+
+class Failure(Shape):
+    """A document that was not stored; `index` counts from 0 in a JSON body, `line` from 1 in NDJSON."""
+
+    index: int | None = None
+    line: int | None = None
+    id: str | None
+    type: str
+    pointer: str
+    detail: str
+
+
+class IngestCounts(Shape):
+    """Documents received = created + updated + unchanged + failed + superseded."""
+
+    received: int
+    created: int
+    updated: int
+    unchanged: int
+    failed: int
+    superseded: int  # replaced by a later one with the same id before it was stored
+    truncated: int  # stored, but longer than the model reads
+
+
+class IngestResponse(IngestCounts):
+    """What became of the documents; only failures are listed, and at most 1,000 of them."""
+
+    status: Literal[200, 207]
+    failures: list[Failure]
+    failures_omitted: int
+    took_ms: float
+
+
+class Progress(IngestCounts):
+    """A line of a streamed answer: up to line `processed` all is durable and searchable, or has failed."""
+
+    type: Literal["progress"]
+    processed: int
+
+
+class Summary(IngestCounts):
+    """The last line of a streamed answer; without it the ingest did not finish."""
+
+    type: Literal["summary"]
+    status: int
+    processed: int
+    failures: list[Failure]
+    failures_omitted: int
+    took_ms: float
+    problem: dict[str, Any] | None = None
+
+
+class DocumentShape(Shape):
+    """A stored document; members that were not asked for are absent."""
+
+    id: str
+    title: str | None = None
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    vector: list[float] | None = None
+
+
+class Patched(Shape):
+    """What a patch did."""
+
+    id: str
+    status: Literal["updated", "unchanged"]
+    truncated: bool
+
+
+class Deleted(Shape):
+    """How many documents were deleted."""
+
+    deleted: int
+
+
+class Counted(Shape):
+    """How many documents match."""
+
+    count: int
+
+
+class Page(Shape):
+    """A page of documents; `next` is null on the last one."""
+
+    documents: list[DocumentShape]
+    next: str | None
+
+
+class ErrorItem(Shape):
+    """Where the request is wrong: a JSON pointer into the body, or a parameter of the address."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class ProblemShape(BaseModel):
+    """RFC 9457. `type` is an address of this service that explains the problem."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[ErrorItem] | None = None
+
+
+class Model(Shape):
+    """The model that embeds."""
+
+    name: str
+    revision: str | None
+    matryoshka_dims: list[int]
+    max_tokens: int | None
+
+
+class Info(Shape):
+    """What does not change while the service runs; `model` is null when documents bring their vectors."""
+
+    name: str
+    version: str
+    model: Model | None
+    dim: int
+    prefix_dim: int
+    exact_only: bool
+    fingerprint: str
+    fingerprint_of: dict[str, Any]
+    storage: str
+    notice: str | None
+    capabilities: list[str]
+    limits: dict[str, int]
+
+
+class Status(Shape):
+    """A health check that passed."""
+
+    status: str

@@ -1,0 +1,95 @@
+"""The service about itself: health, information, metrics, and what its problems mean."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.answers import json_answer
+from app.info import info
+from app.openapi import problems_of
+from app.problems import PROBLEMS, Problem, Refused
+from app.responses import Info, Status
+from app.service import Service, ServiceDep
+from index.query import Query
+
+router = APIRouter(tags=["service"])
+PROBE_SECONDS = 10
+PROBE_TEXT = "Is the service ready?"
+
+
+@router.get("/info", summary="Model, widths, limits, capabilities", response_model=Info)
+async def get_info(service: ServiceDep) -> Response:
+    """What does not change while the service runs."""
+    return json_answer(info(service))
+
+
+@router.get("/stats", summary="Counts, bytes and queues")
+async def get_stats(service: ServiceDep) -> dict[str, Any]:
+    """The state of the index and of the queues right now."""
+    stats = await service.calls.run(service.store.stats)
+    return {**stats, "fingerprint": service.store.space.fingerprint_id, "waiting": service.waiting}
+
+
+@router.get("/livez", summary="Is the process alive?", response_model=Status)
+async def livez() -> Response:
+    """Always, when it can answer at all."""
+    return json_answer({"status": "alive"})
+
+
+@router.get("/readyz", summary="Does it answer searches?", response_model=Status, responses=problems_of(503))
+async def readyz(request: Request) -> Response:
+    """Whether a probe went through model and index; 503 before, and while it cannot."""
+    service: Service | None = getattr(request.app.state, "service", None)
+    if service is None:
+        raise Refused("not-ready", "the model and the index are not open")
+    await probe(service)
+    return json_answer({"status": "ready"})
+
+
+async def probe(service: Service) -> None:
+    """One search through the whole path; Refused (503) when it takes too long."""
+    try:
+        await asyncio.wait_for(_search(service), PROBE_SECONDS)
+    except TimeoutError:
+        raise Refused("not-ready", f"a probe was not answered within {PROBE_SECONDS} seconds") from None
+
+
+async def _search(service: Service) -> None:
+    """The text is embedded once; after that the cache has its vector."""
+    vectors = np.ones((1, service.store.space.dim), dtype=np.float32)
+    if service.encoder is not None:
+        vectors = (await service.encoder.queries([PROBE_TEXT])).vectors
+    await service.searches.run(service.store.search, vectors, Query(limit=1))
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(service: ServiceDep) -> Response:
+    """The text format of Prometheus."""
+    stats = await service.calls.run(service.store.stats)
+    return Response(service.metrics.render(stats, service.waiting), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/problems", summary="All kinds of problems")
+async def list_problems() -> Response:
+    """What errors can mean; `type` of a problem is the address of its explanation."""
+    return json_answer([_explained(problem) for problem in PROBLEMS.values()])
+
+
+@router.get("/problems/{slug}", summary="What a problem means", responses=problems_of(404))
+async def explain_problem(slug: str) -> Response:
+    """One kind of problem."""
+    if slug not in PROBLEMS:
+        raise Refused("not-found", "there is no such problem")
+    return json_answer(_explained(PROBLEMS[slug]))
+
+
+def _explained(problem: Problem) -> dict[str, Any]:
+    return {
+        "type": problem.type,
+        "title": problem.title,
+        "status": problem.status,
+        "meaning": problem.meaning,
+    }

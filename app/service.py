@@ -1,0 +1,111 @@
+"""What the routes work with: opened once, closed in reverse order."""
+
+from asyncio import Lock
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import Depends, Request
+
+from app.busy import Slots
+from app.embedder import Embedder, load_embedder
+from app.encoder import Encoder
+from app.metrics import Metrics
+from app.pools import Pool
+from app.settings import Settings, SettingsError, store_options
+from index.space import Space
+from index.store import Store
+
+CALL_THREADS = 8  # reads and writes of documents; writes that meet share one fsync
+UNTRAINED_PREFIX_DIM = 64
+
+
+@dataclass(frozen=True)
+class Service:
+    """One open index and the model beside it."""
+
+    settings: Settings
+    store: Store
+    embedder: Embedder | None
+    encoder: Encoder | None
+    searches: Pool
+    calls: Pool
+    ingests: Slots
+    metrics: Metrics
+    patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """How much work waits, by queue."""
+        encoding = self.encoder.depths if self.encoder else {}
+        return {
+            **encoding,
+            "search": self.searches.depth,
+            "store": self.calls.depth,
+            "ingest": self.ingests.taken,
+        }
+
+    @property
+    def notice(self) -> str | None:
+        """What a user should know about how this service searches."""
+        if self.embedder is not None:
+            return self.embedder.notice
+        if self.store.space.exact_only:
+            return "No model: every search is exact. Set FUNNEL_PREFIX_DIM if the vectors have a trained prefix."
+        return None
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> AsyncIterator[Service]:
+    """Load the model and open the index; at the end finish what runs and close the index last.
+
+    Raises ModelError, FingerprintMismatch, StoreLocked, StoreCorrupt, StoreFormat or SettingsError.
+    """
+    async with AsyncExitStack() as stack:
+        if embedder is None:
+            embedder = await anyio.to_thread.run_sync(load_embedder, settings)
+        store = await anyio.to_thread.run_sync(open_store, settings, embedder)
+        stack.callback(store.close)
+        encoder = None
+        if embedder is not None:
+            encoder = Encoder(embedder, settings.query_queue, settings.ingest_queue, settings.query_cache)
+            stack.callback(encoder.close)
+        searches = Pool("search", settings.search_threads, settings.search_queue)
+        stack.callback(searches.close)
+        calls = Pool("store", CALL_THREADS, settings.search_queue)
+        stack.callback(calls.close)
+        ingests = Slots("ingests", settings.ingest_queue)
+        yield Service(settings, store, embedder, encoder, searches, calls, ingests, metrics)
+
+
+def open_store(settings: Settings, embedder: Embedder | None) -> Store:
+    """The store of the settings, in the embedder's space or, without one, in that of FUNNEL_DIM or the directory."""
+    space = embedder.space if embedder else space_without_model(settings)
+    return Store.open(settings.data_dir, space, store_options(settings))
+
+
+def space_without_model(settings: Settings) -> Space | None:
+    """A space for vectors of unknown origin; None, without FUNNEL_DIM, when the directory has one of its own.
+
+    Whether their first numbers carry a ranking is not known: searches are exact unless FUNNEL_PREFIX_DIM says so.
+    """
+    if settings.dim is None:
+        if Store.stored_space(settings.data_dir) is None:
+            raise SettingsError("FUNNEL_DIM: a new index without a model needs the width of its vectors")
+        return None
+    automatic = settings.prefix_dim == "auto"
+    prefix_dim = min(UNTRAINED_PREFIX_DIM, settings.dim) if automatic else int(settings.prefix_dim)
+    if not 1 <= prefix_dim <= settings.dim:
+        raise SettingsError(f"FUNNEL_PREFIX_DIM: must be between 1 and FUNNEL_DIM={settings.dim}, got {prefix_dim}")
+    exact_only = automatic and not settings.allow_untrained_prefix
+    return Space(settings.dim, prefix_dim, {"model": "none"}, exact_only)
+
+
+async def _current(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(_current)]
