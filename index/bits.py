@@ -24,10 +24,8 @@ def changed(packed: np.ndarray, old_rows: int, rows: int, cleared: Sequence[int]
     """A copy with rows old_rows .. rows-1 set and then those of `cleared` unset."""
     bits = np.zeros((rows + 7) // 8, dtype=np.uint8)
     bits[: len(packed)] = packed
-    whole = min((old_rows + 7) // 8 * 8, rows)
-    for row in range(old_rows, whole):
-        bits[row >> 3] |= 1 << (row & 7)
-    bits[whole >> 3 :] |= np.packbits(np.ones(rows - whole, dtype=bool), bitorder="little")
+    start = old_rows & ~7  # the byte that the new rows begin in
+    bits[start >> 3 :] |= pack(np.arange(start, rows) >= old_rows)
     dead = np.asarray(cleared, dtype=np.int64)
     np.bitwise_and.at(bits, dead >> 3, ~(1 << (dead & 7)).astype(np.uint8))
     return bits
