@@ -54,11 +54,11 @@ class Shortlist:
         return Shortlist(self.dim, self.rows + len(prefixes), buffer, self.graph)
 
     def with_graph(self, graph: Graph) -> "Shortlist":
-        """The same rows with a graph that covers more of them."""
+        """The same rows, and those only the graph has, with a graph that covers more of them."""
         rest = self.tail[graph.rows - self.graph_rows :]
         buffer = np.empty((max(MIN_TAIL, len(rest) * 3 // 2), self.dim), dtype=np.float32)
         buffer[: len(rest)] = rest
-        return Shortlist(self.dim, self.rows, buffer, graph)
+        return Shortlist(self.dim, max(self.rows, graph.rows), buffer, graph)
 
     def search(
         self, query: np.ndarray, keep: int, depth: int, allowed: np.ndarray | None
