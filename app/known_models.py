@@ -3,7 +3,7 @@
 A table and nothing else. A model that is not here works too: its widths are read from its own files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -19,11 +19,11 @@ class KnownModel:
 
 _MPNET = KnownModel((768, 512, 256, 128, 64))
 _ARCTIC = KnownModel((768, 256), query_prompt="Represent this sentence for searching relevant passages: ")
-_NOMIC_PROMPTS = {"query_prompt": "search_query: ", "document_prompt": "search_document: "}
+_NOMIC = KnownModel(query_prompt="search_query: ", document_prompt="search_document: ")
 
 KNOWN_MODELS: dict[str, KnownModel] = {
-    "nomic-ai/nomic-embed-text-v1": KnownModel(**_NOMIC_PROMPTS),
-    "nomic-ai/nomic-embed-text-v1.5": KnownModel((768, 512, 256, 128, 64), layer_norm=True, **_NOMIC_PROMPTS),
+    "nomic-ai/nomic-embed-text-v1": _NOMIC,
+    "nomic-ai/nomic-embed-text-v1.5": replace(_NOMIC, dims=(768, 512, 256, 128, 64), layer_norm=True),
     "tomaarsen/mpnet-base-nli-matryoshka": _MPNET,
     "google/embeddinggemma-300m": KnownModel(
         (768, 512, 256, 128),

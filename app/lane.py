@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import InputModule
 from transformers.utils import logging as transformers_logging
 
 Task = Literal["query", "document"]
@@ -26,8 +27,9 @@ class Lane:
     def __init__(self, model: SentenceTransformer) -> None:
         self.model = model
         self._cut: dict[str, bool] = {}
-        self._preprocess = model[0].preprocess
-        model[0].preprocess = self._watch
+        first = cast(InputModule, model[0])
+        self._preprocess = first.preprocess
+        first.preprocess = self._watch  # type: ignore[method-assign,assignment]
 
     def encode(self, texts: Sequence[str], task: Task) -> tuple[np.ndarray, np.ndarray]:
         """The model's (n, width) float32 output, and (n,) bool: was the text cut?"""
@@ -78,9 +80,9 @@ def max_tokens_of(model: SentenceTransformer) -> int | None:
 def quiet_loading() -> Iterator[None]:
     """No progress bar of transformers while weights are read from disk; its state is put back after."""
     shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

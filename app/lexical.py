@@ -6,14 +6,14 @@ own word embeddings. Both halves are normalised first, because their raw norms d
 scaled by the roots of their shares, so that the cosine of two outputs is the weighted mean of the two cosines.
 """
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.model import BaseModel
+from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.modules.module import Module
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
-
 
 PLACE = ("token", "cache_folder", "revision", "local_files_only")  # where a saved model is looked for
 
@@ -29,7 +29,7 @@ class LexicalConcat(Module):
     config_keys = ["body_dim", "vocabulary", "power", "share"]  # noqa: RUF012 - the base class declares a plain list
 
     def __init__(self, body_dim: int, vocabulary: int, power: float = 1.5, share: float = 0.2) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.body_dim = body_dim
         self.vocabulary = vocabulary
         self.power = power
@@ -38,9 +38,9 @@ class LexicalConcat(Module):
         self.register_buffer("idf", torch.zeros(vocabulary))
         self._words: list[nn.Embedding] = []  # in a list: torch must not count the body's weights as ours
 
-    def on_model_ready(self, model: SentenceTransformer) -> None:
+    def on_model_ready(self, model: BaseModel) -> None:
         """Take the word embeddings of the model's first module; called once by sentence-transformers."""
-        words = model[0].auto_model.get_input_embeddings()
+        words = cast(nn.Embedding, cast(Transformer, model[0]).auto_model.get_input_embeddings())
         if words.weight.shape != (self.vocabulary, self.body_dim):
             expected, found = (self.vocabulary, self.body_dim), tuple(words.weight.shape)
             raise ValueError(f"the lexical half expects word embeddings of shape {expected}, the body has {found}")

@@ -70,8 +70,8 @@ The sets' licences ask for this attribution; texts were only used to compute fea
 
 ## Limits
 
-English. Texts are read to {max_tokens} tokens and the rest is ignored, which the service counts and reports. Widths other
-than those named were not trained.
+English. Texts are read to {max_tokens} tokens and the rest is ignored, which the service counts and reports. Widths
+other than those named were not trained.
 """
 
 
@@ -94,7 +94,7 @@ def write_card(
 
 
 def score_table(scores: Scores) -> str:
-    """A table of nDCG@10 and MRR@10 by collection and width; the last column is the share of nDCG@10 kept at 64."""
+    """A table of nDCG@10 and MRR@10 by collection and width."""
     if not scores:
         return "Not measured."
     widths = sorted({width for by_width in scores.values() for width in by_width}, reverse=True)
