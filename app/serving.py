@@ -45,9 +45,7 @@ def serve(app: Any, settings: Settings) -> None:
     server = uvicorn.Server(_config(watched, settings, host=settings.host, port=settings.port))
     signal.signal(signal.SIGTERM, _ignore)  # uvicorn sends it to itself once more when it has stopped
     with suppress(KeyboardInterrupt):  # the same for SIGINT
-        server.run()
-    if watched.error:
-        raise watched.error
+        _run(server, watched)
 
 
 @contextmanager
@@ -60,7 +58,7 @@ def in_process(app: Any, settings: Settings) -> Iterator[httpx.BaseTransport]:
     with tempfile.TemporaryDirectory(prefix="funnel-") as folder:  # only its owner may enter
         path = str(Path(folder) / "socket")
         server = uvicorn.Server(_config(watched, settings, uds=path))
-        thread = threading.Thread(target=server.run, name="service", daemon=True)
+        thread = threading.Thread(target=_run_quietly, args=[server], name="service", daemon=True)
         thread.start()
         try:
             _wait_until_started(server, thread, watched)
@@ -68,6 +66,20 @@ def in_process(app: Any, settings: Settings) -> Iterator[httpx.BaseTransport]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _run(server: uvicorn.Server, watched: Watched) -> None:
+    try:
+        server.run()
+    except SystemExit:  # it did not start: raise the reason if it was the application's, such as a locked directory
+        if watched.error:
+            raise watched.error from None
+        raise
+
+
+def _run_quietly(server: uvicorn.Server) -> None:
+    with suppress(SystemExit):  # the thread that started this one raises the reason
+        server.run()
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, watched: Watched) -> None:
@@ -82,6 +94,7 @@ def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="on",
+        ws="none",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
