@@ -1,0 +1,118 @@
+"""A running service for tests: the real application and store, and a client without a socket."""
+
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.embedder import Embedded, Embedder
+from app.main import create_app
+from app.settings import Settings
+from embedders import HashEmbedder
+from starlette.testclient import TestClient
+
+NDJSON = {"content-type": "application/x-ndjson"}
+STREAMED = {**NDJSON, "accept": "application/x-ndjson"}
+TEXTS = {
+    "perl": "perl regular expressions match text",
+    "sort": "sort a list in place",
+    "date": "parse a date from text",
+    "socket": "open and close a network socket",
+    "list": "a list of numbers",
+}
+
+
+def settings_for(path: Path, **values: Any) -> Settings:
+    """Settings that neither the environment nor a .env file of the machine can change."""
+    return Settings(_env_file=None, data_dir=path / "data", **{"search_threads": 2, **values})
+
+
+@contextmanager
+def running(path: Path, embedder: Embedder | None = None, **values: Any) -> Iterator[TestClient]:
+    """A client of a started service, with the hashing embedder unless the model is "none"."""
+    if embedder is None and values.get("model") != "none":
+        embedder = HashEmbedder()
+    with TestClient(create_app(settings_for(path, **values), embedder)) as client:
+        yield client
+
+
+def fill(client: TestClient) -> None:
+    """Store TEXTS, each with its id as metadata `name` and the number of its words as `words`."""
+    documents = [
+        {"id": name, "text": text, "metadata": {"name": name, "words": len(text.split())}}
+        for name, text in TEXTS.items()
+    ]
+    assert client.post("/ingest", json={"documents": documents}).status_code == 200
+
+
+def ids(results: Sequence[dict[str, Any]]) -> list[str]:
+    """The ids of a result list."""
+    return [hit["id"] for hit in results]
+
+
+def assert_problem(response: Any, status: int, slug: str) -> dict[str, Any]:
+    """The body of an answer, which is the problem that was expected."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["type"] == f"/problems/{slug}"
+    assert body["status"] == status
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+class BlockingEmbedder(HashEmbedder):
+    """Documents wait until `gate` is set; `waiting` is set as soon as one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.waiting = threading.Event(), threading.Event()
+
+    def embed_documents(self, texts: Sequence[str]) -> Embedded:
+        """As ever, once the gate is open."""
+        self.waiting.set()
+        assert self.gate.wait(30)
+        return super().embed_documents(texts)
+
+
+class Exchange:
+    """One request spoken message by message to the application, as a server would."""
+
+    def __init__(self, client: TestClient, body: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._client, self._body = client, body
+        self._scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/ingest",
+            "raw_path": b"/ingest",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "server": ("testserver", 80),
+            "client": ("testclient", 50_000),
+            "app": client.app,
+        }
+
+    def run(self) -> None:
+        """Until the application is done; a body that ends early is a client that went away."""
+        assert self._client.portal is not None
+        self._client.portal.call(self._client.app, self._scope, self._receive, self._send)
+
+    @property
+    def text(self) -> str:
+        """What was answered."""
+        return b"".join(message.get("body", b"") for message in self.sent).decode()
+
+    async def _receive(self) -> dict[str, Any]:
+        try:
+            return {"type": "http.request", "body": await anext(self._body), "more_body": True}
+        except StopAsyncIteration:
+            return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
