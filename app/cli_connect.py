@@ -41,8 +41,9 @@ def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
         must_exist(data_dir)
     without: dict[str, Any] = {} if model else {"model": "none", "dim": None}
     settings = load_settings(data_dir=data_dir, **without)
+    hint = f"leave --data-dir out to ask the service that has it (--url {DEFAULT_URL}), or stop it first"
     with (
-        unlocked(data_dir),
+        unlocked(hint),
         in_process(create_app(settings), settings) as transport,
         Client(transport=transport, timeout=3600.0) as client,
     ):
@@ -56,10 +57,9 @@ def must_exist(data_dir: Path) -> None:
 
 
 @contextmanager
-def unlocked(data_dir: Path) -> Iterator[None]:
+def unlocked(hint: str) -> Iterator[None]:
     """Say what to do when the directory turns out to be open elsewhere."""
     try:
         yield
     except StoreLocked as error:
-        hint = f"leave --data-dir out to ask the service that has it (--url {DEFAULT_URL}), or stop it first"
         raise StoreLocked(f"{error}; {hint}") from None

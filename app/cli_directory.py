@@ -13,6 +13,8 @@ from app.cli_output import print_json, progress_bar
 from app.settings import Settings, SettingsError, load_settings, store_options
 from index.verify import Report, verify
 
+STOP_FIRST = "stop the service that has it first"
+
 
 def run_server(**options: Any) -> None:
     """Serve with the settings, of which the options given replace some."""
@@ -33,7 +35,7 @@ def run_reindex(data_dir: Path | None) -> None:
     embedder = load_embedder(settings)
     if embedder is None:
         raise SettingsError("FUNNEL_MODEL: reindex needs a model, got 'none'")
-    with unlocked(settings.data_dir), progress_bar() as bar:
+    with unlocked(STOP_FIRST), progress_bar() as bar:
         task = bar.add_task("embedding", total=None)
         number = reindex(
             settings.data_dir,
@@ -49,7 +51,7 @@ def run_verify(data_dir: Path | None, as_json: bool) -> None:
     """Check a directory; exit code 1 when something is wrong."""
     settings = _settings(data_dir=data_dir)
     must_exist(settings.data_dir)
-    with unlocked(settings.data_dir), progress_bar() as bar:
+    with unlocked(STOP_FIRST), progress_bar() as bar:
         task = bar.add_task("verifying", total=None)
         report = verify(settings.data_dir, progress=lambda done, total: bar.update(task, completed=done, total=total))
     print_json(_as_json(report)) if as_json else _print_report(report, settings)

@@ -1,0 +1,248 @@
+"""The command line, against a running service and directly on a directory."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+
+from app import cli, cli_ingest
+from app.client import Client
+from app.main import create_app
+from app.settings import Settings
+from tests.embedders import HashEmbedder
+
+DIM = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def funnel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command in this process, in a folder of its own, without any FUNNEL_* of outside."""
+    for name in [name for name in os.environ if name.startswith("FUNNEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["funnel", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        code = stopped.value.code
+        return Result(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """A running service with a small deterministic model."""
+    app = create_app(Settings(data_dir=tmp_path / "served", _env_file=None), HashEmbedder())
+    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield f"http://{host}:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def without_model(funnel: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of a directory whose documents bring their vectors."""
+    monkeypatch.setenv("FUNNEL_MODEL", "none")
+    monkeypatch.setenv("FUNNEL_DIM", str(DIM))
+
+
+def jsonl(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def with_vectors(number: int) -> list[dict[str, Any]]:
+    vectors = np.random.default_rng(1).standard_normal((number, DIM))
+    return [{"id": f"d{n}", "text": f"t{n}", "vector": v.tolist(), "n": n} for n, v in enumerate(vectors)]
+
+
+def test_help_needs_nothing_heavy() -> None:
+    """`funnel --help` answers without importing torch, FAISS, numpy or the web framework."""
+    heavy = "{'torch', 'faiss', 'numpy', 'fastapi', 'sentence_transformers', 'httpx'}"
+    show = "from app import cli; cli.app(['--help'], standalone_mode=False)"
+    code = f"import sys; {show}; assert not {heavy} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ingest" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "ingest", "search", "delete", "info", "stats", "reindex", "verify"])
+def test_help_teaches_with_an_example(funnel: Run, command: str) -> None:
+    """Every command's help shows how it is typed."""
+    shown = funnel(command, "--help")
+    assert shown.code == 0
+    assert shown.out.count(f"funnel {command}") >= 2
+
+
+def test_ingest_and_search(funnel: Run, url: str, tmp_path: Path) -> None:
+    """A file goes in and its documents are found, for people and as JSON."""
+    rows = [{"_id": f"d{n}", "title": f"Title {n}", "text": f"words number{n}", "kind": ["even", "odd"][n % 2]}
+            for n in range(20)]  # fmt: skip
+    stored = funnel("ingest", jsonl(tmp_path / "a.jsonl", *rows), "--url", url)
+    assert (stored.code, stored.out) == (0, "20 durable: 20 created; 0 refused\n")
+    table = funnel("search", "words number7", "-n", 2, "--url", url, "--explain")
+    assert "Title 7" in table.out
+    assert "20 documents" in table.out
+    answer = json.loads(funnel("search", "words number7", "--filter", '{"kind": "odd"}', "--url", url, "--json").out)
+    assert answer["results"][0]["id"] == "d7"
+    assert {hit["metadata"]["kind"] for hit in answer["results"]} == {"odd"}
+
+
+def test_ingest_again_is_the_resume(funnel: Run, url: str, tmp_path: Path) -> None:
+    """Running the same command again stores the rest and skips what is there."""
+    rows = [{"id": f"d{n}", "text": f"t{n}"} for n in range(10)]
+    funnel("ingest", jsonl(tmp_path / "a.jsonl", *rows[:6]), "--url", url)
+    again = funnel("ingest", jsonl(tmp_path / "a.jsonl", *rows), "--url", url)
+    assert again.out == "10 durable: 4 created, 6 unchanged; 0 refused\n"
+
+
+def test_refused_documents(funnel: Run, url: str, tmp_path: Path) -> None:
+    """What cannot be stored is listed with its line and written to a file; the exit code says so."""
+    path = jsonl(
+        tmp_path / "a.jsonl",
+        {"id": "a", "text": "t"},
+        "{broken\n",
+        "\n",
+        {"id": "", "text": " "},
+        {"id": "c", "text": "u"},
+    )
+    done = funnel("ingest", path, "--url", url, "--failures", tmp_path / "failed.jsonl")
+    assert done.code == 1
+    assert "2 durable: 2 created; 2 refused" in done.out
+    assert "line 2: not JSON" in done.err
+    failures = [json.loads(line) for line in (tmp_path / "failed.jsonl").read_text("utf-8").splitlines()]
+    assert [failure["line"] for failure in failures] == [2, 4]
+
+
+def test_interrupted_ingest(funnel: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C says how many documents are durable, and exits with 130; those are stored."""
+    rows = [{"id": f"d{n}", "text": f"t{n}"} for n in range(1_500)]
+    path = jsonl(tmp_path / "a.jsonl", *rows)
+    records = cli_ingest.read
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        for record in records(*arguments):
+            if record.line == 1_200:
+                raise KeyboardInterrupt
+            yield record
+
+    monkeypatch.setattr(cli_ingest, "read", interrupted)
+    done = funnel("ingest", path, "--url", url)
+    assert done.code == 130
+    assert done.out.startswith("1,000 durable")
+    assert "run the same command again" in done.err
+    with Client(url) as client:
+        assert client.count() == 1_000
+
+
+def test_delete(funnel: Run, url: str, tmp_path: Path) -> None:
+    """Documents go by id, or by filter after a question."""
+    rows = [{"id": f"d{n}", "text": f"t{n}", "n": n} for n in range(10)]
+    funnel("ingest", jsonl(tmp_path / "a.jsonl", *rows), "--url", url)
+    assert funnel("delete", "d1", "d2", "nothing", "--url", url).out == "deleted 2\n"
+    assert funnel("delete", "--filter", '{"n": {"$gte": 5}}', "--yes", "--url", url).out == "deleted 5\n"
+    assert funnel("delete", "--url", url).code == 2
+    assert funnel("delete", "--filter", "[1]", "--yes", "--url", url).code == 2
+    assert json.loads(funnel("stats", "--json", "--url", url).out)["count"] == 3
+
+
+def test_info_and_stats(funnel: Run, url: str) -> None:
+    """Both print a table, or the service's own JSON."""
+    assert "hash-words" in funnel("info", "--url", url).out
+    assert json.loads(funnel("info", "--url", url, "--json").out)["dim"] == 32
+    assert "count" in funnel("stats", "--url", url).out
+
+
+def test_url_from_the_environment(funnel: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FUNNEL_URL stands in for --url."""
+    monkeypatch.setenv("FUNNEL_URL", url)
+    assert json.loads(funnel("stats", "--json").out)["count"] == 0
+
+
+@pytest.mark.usefixtures("without_model")
+def test_directory(funnel: Run, tmp_path: Path) -> None:
+    """The commands work on a directory as they do on a service, and verify finds it sound."""
+    path, data = jsonl(tmp_path / "a.jsonl", *with_vectors(30)), tmp_path / "data"
+    assert funnel("ingest", path, "--data-dir", data).out == "30 durable: 30 created; 0 refused\n"
+    assert funnel("delete", "--filter", '{"n": {"$lt": 10}}', "--yes", "--data-dir", data).out == "deleted 10\n"
+    assert json.loads(funnel("stats", "--data-dir", data, "--json").out)["count"] == 20
+    assert json.loads(funnel("info", "--data-dir", data, "--json").out)["dim"] == DIM
+    report = json.loads(funnel("verify", data, "--json").out)
+    assert report["ok"]
+    assert report["count"] == 20
+
+
+@pytest.mark.usefixtures("without_model")
+def test_verify_finds_damage(funnel: Run, tmp_path: Path) -> None:
+    """A flipped byte of a vector makes verify name the check and exit with 1."""
+    data = tmp_path / "data"
+    funnel("ingest", jsonl(tmp_path / "a.jsonl", *with_vectors(30)), "--data-dir", data)
+    (vectors,) = data.glob("**/vectors-*.bin")
+    with vectors.open("r+b") as stream:
+        stream.seek(5)
+        stream.write(b"\x41\x99")
+    done = funnel("verify", data)
+    assert done.code == 1
+    assert "wrong" in done.out
+
+
+def test_locked_directory(funnel: Run, url: str, tmp_path: Path) -> None:
+    """A directory that a service has open is refused in one line that names --url."""
+    for command in ("stats", "verify"):
+        where = ["--data-dir"] if command == "stats" else []
+        done = funnel(command, *where, tmp_path / "served")
+        assert done.code == 1
+        assert "another process" in done.err
+        assert "Traceback" not in done.err
+    assert "--url" in funnel("stats", "--data-dir", tmp_path / "served").err
+
+
+def test_errors_are_one_line(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No index, no file, no service, a wrong setting: one line each, and exit code 1."""
+    missing = tmp_path / "missing"
+    assert funnel("stats", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
+    assert funnel("verify", missing).err == f"error: there is no index in {missing}\n"
+    assert funnel("ingest", missing.with_suffix(".jsonl")).err.endswith("No such file or directory\n")
+    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    unreachable = funnel("info", "--url", "http://127.0.0.1:9")
+    assert (unreachable.code, "no answer from http://127.0.0.1:9" in unreachable.err) == (1, True)
+    monkeypatch.setenv("FUNNEL_PORT", "many")
+    wrong = funnel("serve")
+    assert (wrong.code, "FUNNEL_PORT" in wrong.err) == (1, True)
+
+
+@pytest.mark.usefixtures("without_model")
+def test_reindex_needs_a_model(funnel: Run, tmp_path: Path) -> None:
+    """Without a model there is nothing to embed with, and the message says so."""
+    data = tmp_path / "data"
+    funnel("ingest", jsonl(tmp_path / "a.jsonl", *with_vectors(3)), "--data-dir", data)
+    assert "FUNNEL_MODEL" in funnel("reindex", data).err
