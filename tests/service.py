@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from starlette.testclient import TestClient
+
 from app.embedder import Embedded, Embedder
 from app.main import create_app
 from app.settings import Settings
 from embedders import HashEmbedder
-from starlette.testclient import TestClient
 
 NDJSON = {"content-type": "application/x-ndjson"}
 STREAMED = {**NDJSON, "accept": "application/x-ndjson"}
@@ -79,9 +80,12 @@ class BlockingEmbedder(HashEmbedder):
 class Exchange:
     """One request spoken message by message to the application, as a server would."""
 
-    def __init__(self, client: TestClient, body: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+    def __init__(
+        self, client: TestClient, body: AsyncIterator[bytes], headers: dict[str, str], leaves: bool = False
+    ) -> None:
+        """With `leaves` the client goes away when the chunks of its body are used up."""
         self.sent: list[dict[str, Any]] = []
-        self._client, self._body = client, body
+        self._client, self._body, self._leaves = client, body, leaves
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -99,7 +103,7 @@ class Exchange:
         }
 
     def run(self) -> None:
-        """Until the application is done; a body that ends early is a client that went away."""
+        """Until the application is done."""
         assert self._client.portal is not None
         self._client.portal.call(self._client.app, self._scope, self._receive, self._send)
 
@@ -112,7 +116,9 @@ class Exchange:
         try:
             return {"type": "http.request", "body": await anext(self._body), "more_body": True}
         except StopAsyncIteration:
-            return {"type": "http.disconnect"}
+            end = {"type": "http.disconnect"} if self._leaves else {"type": "http.request", "more_body": False}
+            self._leaves = True
+            return end
 
     async def _send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from app.busy import ShuttingDown
 from app.embedder import Embedded
 from app.encoder import Encoder, EncoderBusy

@@ -1,8 +1,9 @@
 """Lines out of a stream of bytes."""
 
-from app.ndjson import Line, LineReader, slices
 from hypothesis import given
 from hypothesis import strategies as st
+
+from app.ndjson import Line, LineReader, slices
 
 
 def read(chunks: list[bytes], limit: int = 1_000) -> list[Line]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from app.settings import Settings, SettingsError, load_settings, store_options
 
 
