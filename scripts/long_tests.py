@@ -25,9 +25,7 @@ NOTHING_COLLECTED = 5  # pytest's exit status
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def context(arguments: list[str]) -> dict[str, Any]:
@@ -61,9 +59,7 @@ def test_results(report: Path) -> list[dict[str, Any]]:
         figures = {p.get("name"): p.get("value") for p in case.iter("property")}
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
         seconds = round(float(case.get("time", 0)), 1)
-        results.append(
-            {"test": name, "status": status, "seconds": seconds, "reason": reason, "figures": figures}
-        )
+        results.append({"test": name, "status": status, "seconds": seconds, "reason": reason, "figures": figures})
     return results
 
 
@@ -72,9 +68,7 @@ def table(run: dict[str, Any], results: list[dict[str, Any]]) -> str:
     lines = ["# Long tests", "", *(f"- {key}: `{value}`" for key, value in run.items()), ""]
     lines += ["| test | status | seconds | figures or reason |", "|---|---|---:|---|"]
     for r in results:
-        figures = ", ".join(f"{key} {value}" for key, value in r["figures"].items()) or r["reason"].replace(
-            "\n", " "
-        )
+        figures = ", ".join(f"{key} {value}" for key, value in r["figures"].items()) or r["reason"].replace("\n", " ")
         lines.append(f"| `{r['test']}` | {r['status']} | {r['seconds']} | {figures} |")
     return "\n".join(lines) + "\n"
 

@@ -19,7 +19,7 @@ from app import cli, cli_ingest
 from app.client import Client
 from app.main import create_app
 from app.settings import Settings
-from tests.embedders import HashEmbedder
+from embedders import HashEmbedder
 
 DIM = 8
 

@@ -13,8 +13,8 @@ from app.client_ingest import CHUNK_DOCUMENTS, chunks, events
 from app.main import create_app
 from app.serving import in_process
 from app.settings import Settings
+from embedders import HashEmbedder
 from index.errors import StoreLocked
-from tests.embedders import HashEmbedder
 
 
 @pytest.fixture

@@ -79,9 +79,7 @@ def test_count_and_gzip(tmp_path: Path) -> None:
 def test_csv(tmp_path: Path) -> None:
     """Columns become fields, numbers become numbers only in metadata, texts may hold line breaks."""
     path = tmp_path / "a.csv"
-    path.write_text(
-        '\ufeffid,text,n,zip,ratio,empty\n1,"two\nlines",7,007,-0.5,\n2,42,x,1e3,1.50,\n', "utf-8"
-    )
+    path.write_text('\ufeffid,text,n,zip,ratio,empty\n1,"two\nlines",7,007,-0.5,\n2,42,x,1e3,1.50,\n', "utf-8")
     first = {"id": "1", "text": "two\nlines", "metadata": {"n": 7, "zip": "007", "ratio": -0.5}}
     second = {"id": "2", "text": "42", "metadata": {"n": "x", "zip": "1e3", "ratio": 1.5}}
     assert documents(path) == [first, second]
