@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,9 @@ class Workshop:
         """Vectors before the head, (n, 768)."""
         if not texts:
             return np.zeros((0, 768), dtype=np.float32)
-        return self._cache().encode(texts, lambda done, total: report(what, done, total))
+        return self._cache.encode(texts, lambda done, total: report(what, done, total))
 
+    @cached_property
     def _cache(self) -> FeatureCache:
         if self.idf is None:
             raise RuntimeError("train() or load() comes first: there are no word weights yet")

@@ -33,7 +33,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with prompts and trained widths in its config."""
     prompts = {"query": "query : ", "passage": "document : "}
-    return save_model(tmp_path_factory.mktemp("trained") / "model", prompts=prompts, matryoshka_dimensions=[128, 64, 32])
+    return save_model(
+        tmp_path_factory.mktemp("trained") / "model", prompts=prompts, matryoshka_dimensions=[128, 64, 32]
+    )
 
 
 def test_no_model_is_no_embedder() -> None:

@@ -49,7 +49,9 @@ def test_an_untrained_prefix_may_be_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "asked"), [((768, 256, 128), 64), ((768, 256, 128), 192), ((), 64)], ids=["narrower", "between", "unknown"]
+    ("trained", "asked"),
+    [((768, 256, 128), 64), ((768, 256, 128), 192), ((), 64)],
+    ids=["narrower", "between", "unknown"],
 )
 def test_an_untrained_prefix_is_refused_with_the_numbers(trained: tuple[int, ...], asked: int) -> None:
     """The message names the width asked for, what was trained, and how to insist."""

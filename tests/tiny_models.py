@@ -11,7 +11,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-WORDS = "a date file from hash index list open parse path read search sort string text time tree vector write".split()
+WORDS = ["a", "date", "file", "from", "hash", "index", "list", "open", "parse", "path", "read"]
+WORDS += ["search", "sort", "string", "text", "time", "tree", "vector", "write"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MAX_TOKENS = 12  # with [CLS] and [SEP]: ten words
 
