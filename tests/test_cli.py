@@ -18,8 +18,10 @@ import uvicorn
 from app import cli, cli_ingest
 from app.client import Client
 from app.main import create_app
+from app.serving import in_process
 from app.settings import Settings
 from embedders import HashEmbedder
+from index.store import Store
 
 DIM = 8
 
@@ -238,6 +240,23 @@ def test_errors_are_one_line(funnel: Run, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("FUNNEL_PORT", "many")
     wrong = funnel("serve")
     assert (wrong.code, "FUNNEL_PORT" in wrong.err) == (1, True)
+
+
+def test_reindex(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After reindex the index is that of the new model, with the same documents."""
+    settings = Settings(data_dir=tmp_path / "data", _env_file=None)
+    with (
+        in_process(create_app(settings, HashEmbedder("1")), settings) as transport,
+        Client(transport=transport) as client,
+    ):
+        client.ingest({"id": f"d{n}", "text": f"t{n}"} for n in range(10))
+    monkeypatch.setattr("app.embedder.load_embedder", lambda _: HashEmbedder("2"))
+    done = funnel("reindex", settings.data_dir)
+    assert (done.code, done.out) == (0, "10 documents are now indexed with hash-words\n")
+    space = Store.stored_space(settings.data_dir)
+    assert space is not None
+    assert space.fingerprint["revision"] == "2"
+    assert funnel("verify", settings.data_dir).code == 0
 
 
 @pytest.mark.usefixtures("without_model")
