@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.client import Client
-from app.settings import load_settings
 from index.errors import StoreFormat, StoreLocked
-from index.store import Store
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -36,6 +34,7 @@ def connect(url: str | None, data_dir: Path | None, *, model: bool = True, creat
 def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
     from app.main import create_app
     from app.serving import in_process
+    from app.settings import load_settings
 
     if not create:
         must_exist(data_dir)
@@ -52,6 +51,8 @@ def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
 
 def must_exist(data_dir: Path) -> None:
     """Raise StoreFormat unless the directory holds an index."""
+    from index.store import Store
+
     if not data_dir.is_dir() or Store.stored_space(data_dir) is None:
         raise StoreFormat(f"there is no index in {data_dir}")
 

@@ -37,13 +37,17 @@ def run_reindex(data_dir: Path | None) -> None:
         raise SettingsError("FUNNEL_MODEL: reindex needs a model, got 'none'")
     with unlocked(STOP_FIRST), progress_bar() as bar:
         task = bar.add_task("embedding", total=None)
-        number = reindex(
-            settings.data_dir,
-            embedder.space,
-            lambda texts: embedder.embed_documents(texts).vectors,
-            store_options(settings),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        try:
+            number = reindex(
+                settings.data_dir,
+                embedder.space,
+                lambda texts: embedder.embed_documents(texts).vectors,
+                store_options(settings),
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        except KeyboardInterrupt:
+            typer.echo("stopped; run it again to go on. The index is as it was.", err=True)
+            raise typer.Exit(130) from None
     typer.echo(f"{number:,} documents are now indexed with {embedder.model_name}")
 
 

@@ -245,10 +245,8 @@ def test_errors_are_one_line(funnel: Run, tmp_path: Path, monkeypatch: pytest.Mo
 def test_reindex(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After reindex the index is that of the new model, with the same documents."""
     settings = Settings(data_dir=tmp_path / "data", _env_file=None)
-    with (
-        in_process(create_app(settings, HashEmbedder("1")), settings) as transport,
-        Client(transport=transport) as client,
-    ):
+    app = create_app(settings, HashEmbedder("1"))
+    with in_process(app, settings) as transport, Client(transport=transport) as client:
         client.ingest({"id": f"d{n}", "text": f"t{n}"} for n in range(10))
     monkeypatch.setattr("app.embedder.load_embedder", lambda _: HashEmbedder("2"))
     done = funnel("reindex", settings.data_dir)
