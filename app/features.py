@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from app.compose import compose
 from app.lane import quiet_loading
-from app.lexical import LexicalConcat
+from app.lexical import LexicalConcat, join
 
 Progress = Callable[[int, int], None]  # done, of all
 CHUNK = 2048
@@ -39,31 +39,39 @@ def headless(idf: Tensor, max_tokens: int, power: float, share: float) -> Senten
 
 
 class FeatureCache:
-    """Vectors before the head, one .npy file for every chunk of texts; a run that was stopped resumes where it was."""
+    """Vectors before the head. What the body gives is kept on disk, a .npy file for every chunk of texts, so a run
+    that was stopped resumes, and other word weights or shares cost no second pass through the body."""
 
     def __init__(self, model: SentenceTransformer, folder: Path) -> None:
         self.model, self.folder = model, folder
+        self._body = SentenceTransformer(modules=[model[0], model[1]], device="cpu")
         folder.mkdir(parents=True, exist_ok=True)
-        lexical = cast(LexicalConcat, model[2])
-        self._seed = lexical.idf.numpy().tobytes() + f"{lexical.power} {lexical.share} {model.max_seq_length}".encode()
-
-    def path(self, texts: Sequence[str]) -> Path:
-        """The file for these texts in this order; another table or share gives another name."""
-        digest = hashlib.sha256(self._seed)
-        for text in texts:
-            digest.update(hashlib.sha256(text.encode()).digest())
-        return self.folder / f"{digest.hexdigest()[:32]}.npy"
 
     def encode(self, texts: Sequence[str], progress: Progress) -> np.ndarray:
         """(n, 768) float32 unit rows."""
+        lexical = cast(LexicalConcat, self.model[2])
         blocks = []
         for start in range(0, len(texts), CHUNK):
-            chunk = texts[start : start + CHUNK]
-            file = self.path(chunk)
-            if not file.is_file():
-                part = file.with_suffix(".part.npy")
-                np.save(part, self.model.encode(list(chunk), show_progress_bar=False))
-                part.replace(file)
-            blocks.append(np.load(file))
+            chunk = list(texts[start : start + CHUNK])
+            ids = self.model.preprocess(chunk)
+            with torch.inference_mode():
+                words = lexical.words(ids["input_ids"], ids["attention_mask"])
+            blocks.append(join(torch.from_numpy(self.meaning(chunk)), words, lexical.share).numpy())
             progress(start + len(chunk), len(texts))
-        return np.concatenate(blocks).astype(np.float32, copy=False)
+        return np.concatenate(blocks)
+
+    def meaning(self, texts: list[str]) -> np.ndarray:
+        """The body's (n, 384) float32 output for a chunk, from disk if it was computed before."""
+        file = self.path(texts)
+        if not file.is_file():
+            part = file.with_suffix(".part.npy")
+            np.save(part, self._body.encode(texts, show_progress_bar=False))
+            part.replace(file)
+        return np.asarray(np.load(file))
+
+    def path(self, texts: Sequence[str]) -> Path:
+        """The file for these texts in this order; another token limit gives another name."""
+        digest = hashlib.sha256(str(self.model.max_seq_length).encode())
+        for text in texts:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        return self.folder / f"{digest.hexdigest()[:32]}.npy"

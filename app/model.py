@@ -125,7 +125,7 @@ def _open(settings: Settings) -> SentenceTransformer:
 
 def _advice(model: str, error: Exception) -> str:
     """Why loading failed and what can be done about it."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
     return (
         f"FUNNEL_MODEL={model} cannot be loaded: {reason}. "
         "Give a folder that sentence-transformers saved, or a hub id that is in the cache (HF_HOME) or can be "

@@ -70,11 +70,12 @@ def read_collection(folder: Path) -> Collection:
     return Collection(list(documents.values()), [queries[key] for key in kept], [judged[key] for key in kept])
 
 
-def known_items(folder: Path) -> Collection:
-    """A corpus without judgements as a known-item test: its titles are the queries for its texts."""
+def known_items(folder: Path, queries: int = 2000) -> Collection:
+    """A corpus without judgements as a known-item test: titles drawn at random are the queries for all texts."""
     lines = [line for line in read_lines(_find(folder, "corpus")) if line["text"].strip() and line["title"].strip()]
-    texts = [line["text"].strip() for line in lines]
-    return Collection(texts, [line["title"].strip() for line in lines], [{row: 1.0} for row in range(len(texts))])
+    drawn = sorted(np.random.default_rng(0).permutation(len(lines))[:queries].tolist())
+    titles = [lines[row]["title"].strip() for row in drawn]
+    return Collection([line["text"].strip() for line in lines], titles, [{row: 1.0} for row in drawn])
 
 
 def read_judgements(path: Path) -> dict[str, dict[str, float]]:
