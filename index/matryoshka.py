@@ -11,15 +11,11 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     Raises InvalidVector when a row is not finite or has no direction.
     """
     rows = np.array(vectors, dtype=np.float32, ndmin=2)
-    # The largest component is divided out first, so that squares neither overflow nor vanish.
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    if not np.isfinite(largest).all():
+    if not np.isfinite(rows).all():
         raise InvalidVector("a vector contains NaN or Inf")
-    if not (largest > 0).all():
+    if not rows.any(axis=1).all():
         raise InvalidVector("a vector of zeros has no direction")
-    rows /= largest
-    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None].astype(np.float32)
-    return rows
+    return _unit(rows)
 
 
 def prefixes(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> np.ndarray:
@@ -29,16 +25,25 @@ def prefixes(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> 
     has no direction in the first stage: its prefix stays zero and scores 0 with every query.
     """
     rows = full[:, :dim] if rotation is None else full @ rotation[:, :dim]
-    rows = np.array(rows, dtype=np.float32)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).astype(np.float32)
-    return rows / np.where(norms > 0, norms, 1)[:, None]
+    return _unit(np.array(rows, dtype=np.float32))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """The rows themselves, divided by their norms; zero rows stay zero."""
+    # The largest component is divided out first, so that squares neither overflow nor vanish.
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    rows /= np.where(largest > 0, largest, 1)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
+    rows /= np.where(norms > 0, norms, 1).astype(np.float32)
+    return rows
 
 
 def check_vector(vector: np.ndarray, dim: int | None = None) -> np.ndarray:
     """The (dim,) vector as contiguous float32; raises InvalidVector on another shape, NaN, Inf or zeros."""
     try:
-        row = np.ascontiguousarray(vector, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # too large for float32 becomes Inf, which is refused below
+            row = np.ascontiguousarray(vector, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidVector(f"a vector is a list of numbers: {error}") from None
     if row.ndim != 1 or row.size == 0:
         raise InvalidVector(f"a vector is one list of numbers, got shape {row.shape}")
