@@ -64,8 +64,8 @@ class Document:
         """The metadata as entries of the inverted table."""
         try:
             return tuple(entries(json.loads(self.metadata_json)))
-        except RecursionError:
-            raise InvalidDocument("metadata is nested too deeply") from None
+        except ValueError as error:
+            raise InvalidDocument(str(error)) from None
 
     @cached_property
     def content_hash(self) -> bytes:
@@ -95,14 +95,22 @@ def check_id(doc_id: str) -> None:
     """Raise InvalidDocument unless `doc_id` is a string of 1-512 bytes of UTF-8 without NUL."""
     if not isinstance(doc_id, str):
         raise InvalidDocument(f"an id is a string, got {type(doc_id).__name__}")
-    try:
-        size = len(doc_id.encode())
-    except UnicodeEncodeError:
-        raise InvalidDocument("an id must be valid Unicode, got a lone surrogate") from None
+    if not is_unicode(doc_id):
+        raise InvalidDocument("an id must be valid Unicode, got a lone surrogate")
+    size = len(doc_id.encode())
     if not 1 <= size <= MAX_ID_BYTES:
         raise InvalidDocument(f"an id has 1 to {MAX_ID_BYTES} bytes, got {size}")
     if "\0" in doc_id:
         raise InvalidDocument("an id must not contain the NUL character")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string can be stored: False when it holds a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def text_hash(title: str | None, text: str) -> bytes:

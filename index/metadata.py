@@ -10,6 +10,7 @@ from typing import Any
 
 Entry = tuple[str, str, str | int | float]  # key, type, value
 INT64 = 1 << 63
+MAX_DEPTH = 64  # well below what recursion in any thread can take
 
 
 def typed(value: str | int | float | bool | None) -> tuple[str, str | int | float]:
@@ -29,23 +30,26 @@ def _nearest_float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
-def entries(metadata: dict[str, Any], path: str = "") -> Iterator[Entry]:
-    """Every (key, type, value) of a JSON object."""
+def entries(metadata: dict[str, Any]) -> Iterator[Entry]:
+    """Every (key, type, value) of a JSON object; raises ValueError when it is nested too deeply."""
     for key, value in metadata.items():
-        yield from _entries(f"{path}.{key}" if path else key, value)
+        yield from _entries(key, value, 1)
 
 
-def _entries(key: str, value: Any) -> Iterator[Entry]:
+def _entries(key: str, value: Any, depth: int) -> Iterator[Entry]:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"metadata is nested at most {MAX_DEPTH} deep")
     if isinstance(value, dict):
         yield key, "o", ""
-        yield from entries(value, key)
+        for inner, element in value.items():
+            yield from _entries(f"{key}.{inner}", element, depth + 1)
     elif isinstance(value, list):
         if not value:
             yield key, "a", ""
         for element in value:
-            yield from _entries(key, element)
+            yield from _entries(key, element, depth + 1)
     else:
         yield (key, *typed(value))
