@@ -38,8 +38,7 @@ class VectorFile:
             raise StoreCorrupt(f"cannot open {checksum_path}: {error.strerror}") from None
         if create:
             sync_directory(path.parent)
-        self._mapping: np.ndarray = np.empty(0, dtype=np.uint8)
-        self._map()
+        self._mapping = self._map()
 
     @property
     def capacity(self) -> int:
@@ -49,8 +48,8 @@ class VectorFile:
     def write(self, start: int, raw: np.ndarray) -> None:
         """Write (n, row_bytes) rows and their checksums at row `start` and fsync both files.
 
-        Raises StorageFull when the disk is full, StoreUnavailable on any other I/O error: after a failed
-        fsync nobody knows what the disk holds.
+        Raises StorageFull when there is no room, StoreUnavailable on any other I/O error and on every failed
+        fsync, after which nobody knows what the disk holds.
         """
         row_bytes = self.codec.row_bytes
         sums = row_checksums(raw, start)
@@ -58,21 +57,25 @@ class VectorFile:
             self._reserve((start + len(raw)) * row_bytes)
             _pwrite(self._data, raw, start * row_bytes)
             _pwrite(self._checksums, sums, start * CHECKSUM_BYTES)
-            os.fsync(self._data)
-            os.fsync(self._checksums)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(f"no space left for {raw.nbytes} bytes of vectors in {self.path}") from None
             raise StoreUnavailable(f"writing {self.path} failed: {error}") from error
+        try:
+            os.fsync(self._data)
+            os.fsync(self._checksums)
+        except OSError as error:
+            raise StoreUnavailable(f"syncing {self.path} failed: {error}") from error
 
     def matrix(self, rows: int) -> np.ndarray:
         """The first `rows` rows as a read-only (rows, row_bytes) uint8 view of the mapping."""
         needed = rows * self.codec.row_bytes
-        if needed > self._mapping.size:
-            self._map()
-        if needed > self._mapping.size:
-            raise StoreCorrupt(f"{self.path} holds {self._mapping.size} bytes, {needed} are needed for {rows} rows")
-        return self._mapping[:needed].reshape(rows, self.codec.row_bytes)
+        mapping = self._mapping  # another thread may replace it, even by a shorter one
+        if needed > mapping.size:
+            self._mapping = mapping = self._map()
+        if needed > mapping.size:
+            raise StoreCorrupt(f"{self.path} holds {mapping.size} bytes, {needed} are needed for {rows} rows")
+        return mapping[:needed].reshape(rows, self.codec.row_bytes)
 
     def damaged(self, start: int, stop: int) -> list[int]:
         """Rows in [start, stop) whose bytes do not match their checksum."""
@@ -105,14 +108,14 @@ class VectorFile:
         else:  # macOS
             os.ftruncate(self._data, wanted)
 
-    def _map(self) -> None:
+    def _map(self) -> np.ndarray:
         size = os.fstat(self._data).st_size
         if size == 0:
-            return
+            return np.empty(0, dtype=np.uint8)
         mapping = mmap.mmap(self._data, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         # Without this, 500 cold rows read 990 MB through read-ahead.
         mapping.madvise(mmap.MADV_RANDOM)
-        self._mapping = np.frombuffer(mapping, dtype=np.uint8)
+        return np.frombuffer(mapping, dtype=np.uint8)
 
 
 def row_checksums(raw: np.ndarray, start: int) -> np.ndarray:
