@@ -15,7 +15,7 @@ RUN ./scripts/install
 
 # What is only needed to compile against packages, to test them, or to install more of them.
 RUN .venv/bin/python -m pip uninstall --quiet --yes setuptools pip \
-    && rm -rf .venv/lib/python3.11/site-packages/torch/include .venv/lib/python3.11/site-packages/torch/bin \
+    && rm -rf .venv/lib/python3.11/site-packages/torch/include \
     && find .venv/lib/python3.11/site-packages -type d -name tests -prune -exec rm -rf {} +
 
 COPY app app
