@@ -13,10 +13,12 @@ COPY app/__init__.py app/
 COPY index/__init__.py index/
 RUN ./scripts/install
 
-# What is only needed to compile against packages, to test them, or to install more of them.
+# Away with what is only needed to compile against packages, to test them, or to install more of them.
 RUN .venv/bin/python -m pip uninstall --quiet --yes setuptools pip \
-    && rm -rf .venv/lib/python3.11/site-packages/torch/include \
-    && find .venv/lib/python3.11/site-packages -type d -name tests -prune -exec rm -rf {} +
+    && cd .venv/lib/python3.11/site-packages \
+    && rm -rf torch/include torch/test \
+    && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && find . -type d -name tests -prune -exec rm -rf {} +
 
 COPY app app
 COPY index index
