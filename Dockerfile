@@ -14,11 +14,11 @@ COPY index/__init__.py index/
 RUN ./scripts/install
 
 # Away with what is only needed to compile against packages, to test them, or to install more of them.
+ARG PACKAGES=/app/.venv/lib/python3.11/site-packages
 RUN .venv/bin/python -m pip uninstall --quiet --yes setuptools pip \
-    && cd .venv/lib/python3.11/site-packages \
-    && rm -rf torch/include torch/test \
-    && find torch/bin -type f ! -name torch_shm_manager -delete \
-    && find . -type d -name tests -prune -exec rm -rf {} +
+    && rm -rf "$PACKAGES/torch/include" "$PACKAGES/torch/test" \
+    && find "$PACKAGES/torch/bin" -type f ! -name torch_shm_manager -delete \
+    && find "$PACKAGES" -type d -name tests -prune -exec rm -rf {} +
 
 COPY app app
 COPY index index
