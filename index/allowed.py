@@ -1,6 +1,7 @@
 """The rows a search may find: what is live and passes the filter."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Allowed:
         """(rows,) bool."""
         return unpack(self.packed, self.rows)
 
+    @cached_property
     def positions(self) -> np.ndarray:
-        """Ascending rows, int64."""
+        """Ascending rows, int64; found once for all queries of a request."""
         return np.flatnonzero(self.mask())

@@ -9,7 +9,7 @@ import numpy as np
 from index import documents as table
 from index.document import Document
 from index.documents import Stored
-from index.errors import DocumentExists, DocumentNotFound
+from index.errors import DocumentExists, DocumentNotFound, FunnelError
 
 MODES = ("upsert", "insert_only", "update_only")
 
@@ -24,6 +24,14 @@ class Outcome:
 
     doc_id: str
     status: str
+
+
+class VectorsMissing(FunnelError):
+    """An atomic write lacks vectors; nothing of it was stored."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__("some documents need a vector")
+        self.outcomes = outcomes
 
 
 @dataclass
@@ -68,7 +76,7 @@ def write(
 ) -> list[Outcome]:
     """Apply documents in order; `vectors` maps positions to (dim,) unit vectors.
 
-    With `atomic`, raises DocumentExists or DocumentNotFound at the first refusal.
+    With `atomic`, raises DocumentExists or DocumentNotFound at the first refusal, VectorsMissing at the end.
     """
     known = table.stored(batch.db, list({document.doc_id for document in documents}))
     outcomes = []
@@ -77,6 +85,8 @@ def write(
         if atomic and status in ("exists", "missing"):
             raise _refused(document.doc_id, status)
         outcomes.append(Outcome(document.doc_id, status))
+    if atomic and any(outcome.status == "needs_vector" for outcome in outcomes):
+        raise VectorsMissing(outcomes)
     return outcomes
 
 

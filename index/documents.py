@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from index.allowed import Allowed
-from index.document import Document, StoredDocument
+from index.document import Document, StoredDocument, is_unicode
 from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
 from index.metadata import entries
 
@@ -86,7 +86,10 @@ class Documents:
     def __init__(self, path: Path, initial: State | None = None, readers: int = 8) -> None:
         """Open the file; with `initial`, make it first."""
         self.path = path
-        self._writer = _connect(path, "rwc" if initial else "rw")
+        try:
+            self._writer = _connect(path, "rwc" if initial else "rw")
+        except sqlite3.DatabaseError as error:
+            raise StoreCorrupt(f"{path} cannot be opened: {error}") from None
         try:
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
@@ -96,10 +99,10 @@ class Documents:
         except (sqlite3.DatabaseError, TypeError) as error:
             self._writer.close()
             raise StoreCorrupt(f"{path} cannot be read: {error}") from None
-        self._pool: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._pool: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()  # None: closed
         for _ in range(readers):
             self._pool.put(_connect(path, "ro"))
-        self._readers = readers
+        self._readers, self._closing = readers, False
 
     def _create(self, state: State) -> None:
         with self.transaction() as db:
@@ -125,20 +128,26 @@ class Documents:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
-            if "full" in str(error):
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise StorageFull(f"no space left for {self.path}: {error}") from None
             raise StoreUnavailable(f"writing {self.path} failed: {error}") from error
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
-        """A read-only connection inside one read transaction: one consistent moment of the file."""
-        db = self._pool.get()
+        """A read-only connection inside one read transaction: one consistent moment of the file.
+
+        Not to be nested: `close` waits for every connection, and one that waits for another would wait for ever.
+        """
+        db = self._borrow()
         try:
             db.execute("BEGIN")
             yield db
+        except sqlite3.DatabaseError as error:
+            raise StoreCorrupt(f"reading {self.path} failed: {error}") from error
         finally:
-            db.execute("COMMIT")
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             self._pool.put(db)
 
     def state(self) -> State:
@@ -147,9 +156,20 @@ class Documents:
 
     def close(self) -> None:
         """Close every connection; waits for readers to return theirs."""
+        self._closing = True
         for _ in range(self._readers):
-            self._pool.get().close()
+            if (db := self._pool.get()) is not None:
+                db.close()
+        self._pool.put(None)
         self._writer.close()
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._closing:
+            raise StoreUnavailable("the store is closed")
+        if (db := self._pool.get()) is None:
+            self._pool.put(None)  # for the next that waits
+            raise StoreUnavailable("the store is closed")
+        return db
 
 
 def peek(path: Path) -> State:
@@ -164,7 +184,7 @@ def peek(path: Path) -> State:
 def stored(db: sqlite3.Connection, doc_ids: Sequence[str]) -> dict[str, Stored]:
     """Rows and hashes of those of `doc_ids` that exist."""
     found: dict[str, Stored] = {}
-    for chunk, marks in _chunks(doc_ids):
+    for chunk, marks in _chunks(filter(is_unicode, doc_ids)):
         sql = f"SELECT doc_id, row, content_hash, document_hash, metadata FROM documents WHERE doc_id IN ({marks})"
         found.update((doc_id, Stored(*rest)) for doc_id, *rest in db.execute(sql, chunk))
     return found
@@ -208,7 +228,7 @@ def by_rows(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredDocu
 def by_ids(db: sqlite3.Connection, doc_ids: Sequence[str]) -> list[StoredDocument]:
     """The documents with these ids in the order asked for; missing ones are left out."""
     found: dict[Any, StoredDocument] = {}
-    for chunk, marks in _chunks(doc_ids):
+    for chunk, marks in _chunks(filter(is_unicode, doc_ids)):
         sql = f"SELECT doc_id, text, title, metadata, row FROM documents WHERE doc_id IN ({marks})"
         found.update((record[0], _document(record)) for record in db.execute(sql, chunk))
     return [found[doc_id] for doc_id in doc_ids if doc_id in found]
@@ -225,7 +245,7 @@ def ids_of(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, str]:
 def page(db: sqlite3.Connection, after: str | None, limit: int, allowed: Allowed | None) -> list[str]:
     """Up to `limit` ids greater than `after`, ascending, of the allowed rows (None: all)."""
     if allowed is not None and allowed.count <= FEW:
-        ids = sorted(ids_of(db, allowed.positions().tolist()).values(), key=str.encode)
+        ids = sorted(ids_of(db, allowed.positions.tolist()).values(), key=str.encode)
         start = bisect.bisect_right(ids, (after or "").encode(), key=str.encode)
         return ids[start : start + limit]
     mask = None if allowed is None else allowed.mask()
@@ -235,11 +255,14 @@ def page(db: sqlite3.Connection, after: str | None, limit: int, allowed: Allowed
 
 
 def live_mask(db: sqlite3.Connection, rows: int) -> np.ndarray:
-    """(rows,) bool of the rows that hold a document."""
+    """(rows,) bool of the rows that hold a document; raises StoreCorrupt if one is past them."""
     mask = np.zeros(rows, dtype=bool)
     cursor = db.execute("SELECT row FROM documents")
     while chunk := cursor.fetchmany(65_536):
-        mask[np.array(chunk, dtype=np.int64).reshape(-1)] = True
+        found = np.array(chunk, dtype=np.int64).reshape(-1)
+        if found.max() >= rows:
+            raise StoreCorrupt(f"a document is at row {found.max()}, but only {rows} rows are committed")
+        mask[found] = True
     return mask
 
 

@@ -86,6 +86,10 @@ def _first_stage(
     view: View, prefix: np.ndarray, keep: int, allowed: Allowed | None
 ) -> tuple[np.ndarray, np.ndarray, str]:
     shortlist = view.shortlist
+    matching = allowed.count if allowed else view.rows
+    if keep >= matching:
+        rows = allowed.positions if allowed else np.arange(view.rows)
+        return (*shortlist.scan(prefix, keep, rows), "exact_subset" if allowed else "none")
     if allowed is None:
         return (*shortlist.search(prefix, keep, keep, None), "none")
     if shortlist.graph is None and allowed.count > view.rows // 3:  # masking beats gathering
@@ -95,18 +99,18 @@ def _first_stage(
         rows, scores = shortlist.search(prefix, keep, depth, allowed.packed)
         if len(rows) == keep:
             return rows, scores, "in_graph"
-    return (*shortlist.scan(prefix, keep, allowed.positions()), "exact_subset")
+    return (*shortlist.scan(prefix, keep, allowed.positions), "exact_subset")
 
 
 def prefix_places(view: View, query: np.ndarray, rows: np.ndarray, allowed: Allowed | None) -> list[tuple[int, float]]:
     """(rank from 1, score) of each row in the prefix order of all allowed rows, by a full scan."""
     prefix = prefixes(query[None], view.space.prefix_dim, view.rotation)[0]
-    everything = np.arange(view.rows) if allowed is None else allowed.positions()
+    everything = np.arange(view.rows) if allowed is None else allowed.positions
     mine = view.shortlist.scores(prefix, np.sort(rows))[np.argsort(np.argsort(rows))]
     ahead = np.zeros(len(rows), dtype=np.int64)
     for start in range(0, len(everything), 65_536):
         scores = view.shortlist.scores(prefix, everything[start : start + 65_536])
-        ahead += (scores[:, None] > mine + TIE).sum(axis=0)
+        ahead += len(scores) - np.searchsorted(np.sort(scores), mine + np.float32(TIE), side="right")
     return [(int(rank) + 1, float(score)) for rank, score in zip(ahead, mine, strict=True)]
 
 

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from index import batch, bits, filters, funnel, results
 from index import documents as table
 from index.allowed import Allowed
 from index.batch import MODES, Outcome
-from index.document import Document, StoredDocument
+from index.document import Document, StoredDocument, check_id
 from index.errors import DocumentNotFound, InvalidInput, SearchTimeout
 from index.filters import Condition
 from index.layout import Layout
@@ -138,13 +139,17 @@ class Store:
 
         `vectors` maps positions in `documents` to (dim,) vectors; documents with their own need none. `mode` is
         upsert, insert_only or update_only. With `atomic` a refusal raises DocumentExists or DocumentNotFound
-        and nothing is stored. Raises InvalidVector, StorageFull, StoreUnavailable.
+        and nothing is stored; nor is anything when an outcome is needs_vector. Raises InvalidVector,
+        StorageFull, StoreUnavailable.
         """
         _check_mode(mode)
         given = dict(vectors) | {i: d.vector for i, d in enumerate(documents) if d.vector is not None}
         units = {i: normalise(check_vector(v, self.space.dim)[None])[0] for i, v in given.items()}
         job = Job(lambda work: batch.write(work, documents, units, mode, atomic), len(documents))
-        answer: list[Outcome] = self._writer.submit(job)
+        try:
+            answer: list[Outcome] = self._writer.submit(job)
+        except batch.VectorsMissing as missing:
+            return missing.outcomes
         return answer
 
     def delete(self, doc_ids: Sequence[str]) -> int:
@@ -182,11 +187,15 @@ class Store:
         with_vector: bool = False,
     ) -> tuple[list[StoredDocument], str | None]:
         """Up to `limit` documents in order of id, and the `after` of the next page, None at the end."""
+        if limit < 1:
+            raise InvalidInput(f"limit must be at least 1, got {limit}")
+        if after:
+            check_id(after)
         allowed = None if filter is None else self._filtered(self._writer.view, filters.parse(filter))
         with self._documents.reader() as db:
             ids = table.page(db, after, limit + 1, allowed)
             found = table.by_ids(db, ids[:limit])
-        page = self._with_vectors(found) if with_vector else found
+            page = self._with_vectors(found) if with_vector else found
         return page, ids[limit - 1] if len(ids) > limit else None
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
@@ -203,11 +212,12 @@ class Store:
         if self._closed:
             return
         self._closed = True
-        self._merger.close()
-        self._writer.close()
-        self._documents.close()
-        self._vectors.close(self._writer.view.rows if self._writer.broken is None else None)
-        self._lock.close()
+        with ExitStack() as stack:  # from the last line to the first; what fails does not keep the rest open
+            stack.callback(self._lock.close)
+            stack.callback(lambda: self._vectors.close(None if self._writer.broken else self._writer.view.rows))
+            stack.callback(self._documents.close)
+            stack.callback(self._writer.close)
+            stack.callback(self._merger.close)
 
     def _allowed(self, view: View, query: Query, node: filters.Node | None) -> Allowed | None:
         """Rows that may be found, or None when that is all of them."""

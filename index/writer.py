@@ -1,8 +1,9 @@
 """The one thread that changes the store: jobs that wait together share one commit.
 
-A commit: SQLite BEGIN IMMEDIATE, documents; vectors and checksums written and fsynced; SQLite COMMIT (the
-commit point); the new view replaces the old one; the callers are answered. After an I/O error nobody knows
-what the disk holds, so the store refuses writes until it is opened again.
+A commit: SQLite BEGIN IMMEDIATE, documents; vectors and checksums written and fsynced; the next view made;
+SQLite COMMIT (the commit point); the new view replaces the old one; the callers are answered. Whatever can fail
+comes before the COMMIT, so that memory never lags behind the disk. After an I/O error nobody knows what the
+disk holds, so the store refuses writes until it is opened again.
 """
 
 import queue
@@ -119,16 +120,23 @@ class Writer:
             if self._broken:
                 raise self._broken
             view = self._transact(jobs, answers)
-        except Exception as error:  # the caller gets it; this thread must live on
-            if isinstance(error, StoreUnavailable) or not isinstance(error, FunnelError):
-                self._broken = self._broken or StoreUnavailable(str(error))
-            for job in jobs:
-                job.future.set_exception(error)
+        except Exception as error:  # all is rolled back, the callers get it, and this thread must live on
+            if isinstance(error, StoreUnavailable):
+                self._broken = self._broken or error
+            self._refuse(jobs, error)
             return
         self.view = view
         self.committed()
         for job, answer in answers:
             _resolve(job, answer)
+
+    def _refuse(self, jobs: list[Job], error: Exception) -> None:
+        if len(jobs) == 1 or self._broken:
+            for job in jobs:
+                job.future.set_exception(error)
+        else:  # the fault may be one job's alone
+            for job in jobs:
+                self._commit([job])
 
     def _transact(self, jobs: list[Job], answers: list[tuple[Job, Any]]) -> View:
         view = self.view
@@ -142,19 +150,20 @@ class Writer:
             if raw is not None:
                 self._vectors.write(view.rows, raw)
             db.execute("UPDATE state SET commits = commits + 1, rows = ?", (batch.next_row,))
-        return self._next_view(view, batch, raw)
+            return self._next_view(view, batch, raw)
 
     def _apply(self, job: Job, batch: Batch) -> Any:
         mark = batch.mark()
         batch.db.execute("SAVEPOINT job")
+        answer: Any
         try:
-            return job.apply(batch)
+            answer = job.apply(batch)
         except FunnelError as error:
             batch.db.execute("ROLLBACK TO job")
             batch.rewind(mark)
-            return error
-        finally:
-            batch.db.execute("RELEASE job")
+            answer = error
+        batch.db.execute("RELEASE job")  # not after other errors: a full disk ends the transaction by itself
+        return answer
 
     def _next_view(self, view: View, batch: Batch, raw: np.ndarray | None) -> View:
         rows = batch.next_row
@@ -175,9 +184,13 @@ class Writer:
 
     def _adopt(self, adopt: Adopt) -> None:
         current = adopt.generation == self.view.generation
-        if current:
-            self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(adopt.graph))
-        adopt.future.set_result(current)
+        try:
+            if current:
+                self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(adopt.graph))
+        except MemoryError as error:
+            adopt.future.set_exception(error)
+        else:
+            adopt.future.set_result(current)
 
 
 def _resolve(job: Job, answer: Any) -> None:
