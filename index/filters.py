@@ -6,15 +6,18 @@ another type never satisfies it. A missing key satisfies only `$exists: false`, 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from index.document import is_unicode
 from index.errors import InvalidFilter
 from index.metadata import typed
 
 MAX_DEPTH = 32
 MAX_CONDITIONS = 1_000
+MAX_VALUES = 10_000  # of one $in
 COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 OPERATORS = ("$eq", "$ne", "$in", "$nin", *COMPARISONS, "$exists", "$contains")
 COMBINATIONS = ("$and", "$or", "$not")
@@ -22,12 +25,15 @@ COMBINATIONS = ("$and", "$or", "$not")
 
 @dataclass(frozen=True)
 class Condition:
-    """One look-up in the inverted table; `comparison` is a SQL operator, or None for "the key exists"."""
+    """One look-up in the inverted table.
+
+    `comparison` is a SQL operator with one value of a type, IN with several, or None for "the key exists".
+    """
 
     key: str
     comparison: str | None = None
     type: str = ""
-    value: str | int | float = ""
+    values: tuple[str | int | float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,8 @@ def bitmap(node: Node, rows_of: Callable[[Condition], np.ndarray], live: np.ndar
         return rows_of(node) & live
     if isinstance(node, Not):
         return ~bitmap(node.part, rows_of, live) & live
-    first, *rest = (bitmap(part, rows_of, live) for part in node.parts) if node.parts else [live]
-    for other in rest:
-        first = first & other if isinstance(node, Both) else first | other
-    return first
+    parts = (bitmap(part, rows_of, live) for part in node.parts)  # one at a time: there may be a thousand
+    return reduce(np.bitwise_and if isinstance(node, Both) else np.bitwise_or, parts) if node.parts else live
 
 
 def _object(filter: Any, place: str, depth: int) -> Node:
@@ -79,6 +83,8 @@ def _object(filter: Any, place: str, depth: int) -> Node:
 
 def _member(key: str, value: Any, place: str, depth: int) -> Node:
     here = f"{place}.{key}"
+    if not isinstance(key, str) or not is_unicode(key):
+        raise InvalidFilter(f"{place} has a key that is not valid Unicode: {key!r}")
     if key == "$not":
         return Not(_object(value, here, depth))
     if key in ("$and", "$or"):
@@ -108,9 +114,8 @@ def _condition(key: str, operator: str, operand: Any, place: str, depth: int) ->
         case "$in" | "$nin":
             if not isinstance(operand, Sequence) or isinstance(operand, str):
                 raise InvalidFilter(f"{here} must be a list, got {_kind(operand)}")
-            either = Either(tuple(_equals(key, value, f"{here}[{i}]") for i, value in enumerate(operand)))
-            either_or_none: Node = either if operand else Not(Both(()))
-            return Not(either_or_none) if operator == "$nin" else either_or_none
+            among = _among(key, operand, here)
+            return Not(among) if operator == "$nin" else among
         case "$exists":
             if not isinstance(operand, bool):
                 raise InvalidFilter(f"{here} must be true or false, got {_kind(operand)}")
@@ -124,13 +129,27 @@ def _condition(key: str, operator: str, operand: Any, place: str, depth: int) ->
             if isinstance(operand, bool) or not isinstance(operand, int | float | str):
                 raise InvalidFilter(f"{here} must be a number or a string, got {_kind(operand)}")
             _check_scalar(operand, here)
-            return Condition(key, COMPARISONS[operator], *typed(operand))
+            kind, value = typed(operand)
+            return Condition(key, COMPARISONS[operator], kind, (value,))
     raise InvalidFilter(f"{here}: unknown operator; known are {', '.join(OPERATORS)}, $not")
 
 
 def _equals(key: str, value: Any, place: str) -> Condition:
     _check_scalar(value, place)
-    return Condition(key, "=", *typed(value))
+    kind, typed_value = typed(value)
+    return Condition(key, "=", kind, (typed_value,))
+
+
+def _among(key: str, values: Sequence[Any], place: str) -> Node:
+    if len(values) > MAX_VALUES:
+        raise InvalidFilter(f"{place} has at most {MAX_VALUES} values, got {len(values)}")
+    by_type: dict[str, list[str | int | float]] = {}
+    for i, value in enumerate(values):
+        _check_scalar(value, f"{place}[{i}]")
+        kind, typed_value = typed(value)
+        by_type.setdefault(kind, []).append(typed_value)
+    some = tuple(Condition(key, "IN", kind, tuple(members)) for kind, members in by_type.items())
+    return Either(some) if some else Not(Both(()))
 
 
 def _check_scalar(value: Any, place: str) -> None:
@@ -138,11 +157,8 @@ def _check_scalar(value: Any, place: str) -> None:
         raise InvalidFilter(f"{place} must be a string, number, boolean or null, got {_kind(value)}")
     if isinstance(value, float) and value != value:
         raise InvalidFilter(f"{place} is NaN, which matches nothing")
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidFilter(f"{place} is not valid Unicode") from None
+    if isinstance(value, str) and not is_unicode(value):
+        raise InvalidFilter(f"{place} is not valid Unicode")
 
 
 def _count(node: Node) -> int:

@@ -65,8 +65,9 @@ class Postings:
 def _look_up(db: sqlite3.Connection, condition: Condition, start: int, stop: int) -> np.ndarray:
     where, values = "key = ?", [condition.key]
     if condition.comparison is not None:
-        where += f" AND type = ? AND value {condition.comparison} ?"
-        values += [condition.type, condition.value]  # type: ignore[list-item]
+        marks = ", ".join("?" * len(condition.values))
+        where += f" AND type = ? AND value {condition.comparison} ({marks})"
+        values += [condition.type, *condition.values]  # type: ignore[list-item]
     sql = f"SELECT row FROM metadata WHERE {where} AND row >= ? AND row < ?"
     return np.array(db.execute(sql, [*values, start, stop]).fetchall(), dtype=np.int64).reshape(-1)
 

@@ -1,0 +1,325 @@
+"""Filters, against a brute-force reading of the same metadata in Python."""
+
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.document import Document
+from index.errors import InvalidFilter, InvalidInput
+from index.filters import MAX_VALUES, parse
+from index.query import Query
+from index.store import Store
+from index_cases import opened, unit_vectors
+
+SCALARS: list[Any] = [None, True, False, 0, 1, -1, 1.0, -0.0, 1.5, 2**53 + 1, float(2**53), 2**63, 2**64, 10**400]
+SCALARS += ["", "a", "b", "é", "1", "true", "\0", "🦀", "￿"]
+KEYS = ["a", "b", "c", "", "a.b", "a.", ".b"]
+COMPARE = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
+
+scalars = st.sampled_from(SCALARS)
+numbers_and_texts = st.sampled_from([s for s in SCALARS if s is not None and not isinstance(s, bool)])
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", ""]), inner, max_size=2),
+    max_leaves=5,
+)
+metadatas = st.dictionaries(st.sampled_from(["a", "b", "c", ""]), values, max_size=3)
+conditions = st.one_of(
+    scalars,
+    st.fixed_dictionaries({"$eq": scalars}),
+    st.fixed_dictionaries({"$ne": scalars}),
+    st.fixed_dictionaries({"$contains": scalars}),
+    st.fixed_dictionaries({"$in": st.lists(scalars, max_size=4)}),
+    st.fixed_dictionaries({"$nin": st.lists(scalars, max_size=4)}),
+    st.fixed_dictionaries({"$exists": st.booleans()}),
+    st.dictionaries(st.sampled_from(list(COMPARE)), numbers_and_texts, min_size=1, max_size=2),
+    st.fixed_dictionaries({"$not": st.dictionaries(st.sampled_from(list(COMPARE)), numbers_and_texts, min_size=1)}),
+)
+plain = st.dictionaries(st.sampled_from(KEYS), conditions, max_size=2)
+filters = st.recursive(
+    plain,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"$or": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"$not": inner}),
+    ),
+    max_leaves=4,
+)
+
+
+def reach(value: Any, path: str, key: str) -> Iterator[Any]:
+    """Every value that a key names: through objects by dots, through arrays by their elements."""
+    if isinstance(value, list):
+        if not value and path == key:
+            yield []
+        for element in value:
+            yield from reach(element, path, key)
+    elif isinstance(value, dict):
+        if path == key:
+            yield {}
+        for inner, element in value.items():
+            yield from reach(element, f"{path}.{inner}", key)
+    elif path == key:
+        yield value
+
+
+def named(metadata: dict[str, Any], key: str) -> list[Any]:
+    """All values of a key."""
+    return [found for top, value in metadata.items() for found in reach(value, top, key)]
+
+
+def kind(value: Any) -> str:
+    """The type that has to agree."""
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def number(value: Any) -> Any:
+    """Integers beyond 64 bits are kept as the nearest float."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value) if abs(value) < 10**300 else float("inf") * (1 if value > 0 else -1)
+    return value
+
+
+def same(value: Any, wanted: Any) -> bool:
+    """Equal and of one type."""
+    return kind(value) == kind(wanted) and number(value) == number(wanted)
+
+
+def holds(metadata: dict[str, Any], key: str, op: str, operand: Any) -> bool:
+    """One operator on one key."""
+    found = named(metadata, key)
+    match op:
+        case "$eq" | "$contains":
+            return any(same(value, operand) for value in found)
+        case "$ne":
+            return not any(same(value, operand) for value in found)
+        case "$in":
+            return any(same(value, wanted) for value in found for wanted in operand)
+        case "$nin":
+            return not any(same(value, wanted) for value in found for wanted in operand)
+        case "$exists":
+            return bool(found) == operand
+        case "$not":
+            return not all(holds(metadata, key, inner, value) for inner, value in operand.items())
+    return any(kind(v) == kind(operand) and COMPARE[op](number(v), number(operand)) for v in found)
+
+
+def matches(metadata: dict[str, Any], filter: dict[str, Any]) -> bool:
+    """Whether a document's metadata satisfies a filter."""
+    for key, value in filter.items():
+        match key:
+            case "$and":
+                ok = all(matches(metadata, part) for part in value)
+            case "$or":
+                ok = any(matches(metadata, part) for part in value)
+            case "$not":
+                ok = not matches(metadata, value)
+            case _ if isinstance(value, dict):
+                ok = all(holds(metadata, key, op, operand) for op, operand in value.items())
+            case _:
+                ok = holds(metadata, key, "$eq", value)
+        if not ok:
+            return False
+    return True
+
+
+def put(store: Store, metadatas: list[dict[str, Any]], seed: int = 0) -> None:
+    """Replace what is stored by a document for each metadata."""
+    vectors = unit_vectors(len(metadatas), seed=seed)
+    store.write([Document(f"{i}", "t", metadata=m, vector=vectors[i]) for i, m in enumerate(metadatas)], {})
+
+
+def matching(store: Store, filter: dict[str, Any]) -> list[int]:
+    """Numbers of the documents that a scroll with a filter finds."""
+    return sorted(int(document.doc_id) for document in store.scroll(1_000, filter=filter)[0])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """An empty store."""
+    with opened(tmp_path_factory.mktemp("filters") / "data") as store:
+        yield store
+
+
+@settings(deadline=None, max_examples=150)
+@given(stored=st.lists(metadatas, min_size=1, max_size=6), asked=st.lists(filters, min_size=1, max_size=6))
+def test_filters_match_what_a_scan_matches(
+    store: Store, stored: list[dict[str, Any]], asked: list[dict[str, Any]]
+) -> None:
+    """Odd keys, arrays of objects, booleans beside numbers, huge integers, -0.0; as metadata changes in place."""
+    store.delete([f"{i}" for i in range(6)])
+    for metadatas in (stored, stored[::-1]):  # the second write changes metadata in place
+        put(store, metadatas)
+        for filter in asked:
+            expected = [i for i, metadata in enumerate(metadatas) if matches(metadata, filter)]
+            assert matching(store, filter) == expected, filter
+            assert store.count(filter) == len(expected)
+
+
+DOCS: list[dict[str, Any]] = [
+    {},
+    {"k": None},
+    {"k": 1},
+    {"k": 1.0},
+    {"k": True},
+    {"k": "1"},
+    {"k": [1, 2, "x"]},
+    {"k": []},
+    {"k": {}},
+    {"k": {"in": 3}},
+    {"k": [{"in": 3}, {"in": 4}]},
+    {"k": -0.0},
+    {"k": 2**53 + 1},
+]
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ({}, list(range(13))),
+        ({"k": 1}, [2, 3, 6]),
+        ({"k": 1.0}, [2, 3, 6]),
+        ({"k": True}, [4]),
+        ({"k": "1"}, [5]),
+        ({"k": None}, [1]),
+        ({"k": 0}, [11]),
+        ({"k": 2**53}, []),
+        ({"k": float(2**53)}, []),
+        ({"k": {"$exists": True}}, list(range(1, 13))),
+        ({"k": {"$exists": False}}, [0]),
+        ({"k": {"$ne": 1}}, [0, 1, 4, 5, 7, 8, 9, 10, 11, 12]),
+        ({"k": {"$nin": [1, None]}}, [0, 4, 5, 7, 8, 9, 10, 11, 12]),
+        ({"k": {"$in": []}}, []),
+        ({"k": {"$nin": []}}, list(range(13))),
+        ({"k": {"$in": [True, "1", 0, 7]}}, [4, 5, 11]),
+        ({"k": {"$contains": 2}}, [6]),
+        ({"k": {"$gt": 1}}, [6, 12]),
+        ({"k": {"$gte": 1, "$lt": 2}}, [2, 3, 6]),
+        ({"k": {"$lte": "1"}}, [5]),
+        ({"k": {"$not": {"$gt": 1}}}, [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11]),
+        ({"k.in": 3}, [9, 10]),
+        ({"k.in": {"$gt": 3}}, [10]),
+        ({"$or": [{"k": 1}, {"k": None}]}, [1, 2, 3, 6]),
+        ({"$and": [{"k": 1}, {"k": 2}]}, [6]),
+        ({"$not": {"k": {"$exists": True}}}, [0]),
+        ({"none": {"$ne": 1}}, list(range(13))),
+        ({"none": {"$gt": 1}}, []),
+        ({"k": float("inf")}, []),
+        ({"k": {"$lt": float("inf")}}, [2, 3, 6, 11, 12]),
+    ],
+    ids=str,
+)
+def test_the_rules_by_hand(tmp_path: Path, filter: dict[str, Any], expected: list[int]) -> None:
+    """A type mismatch never matches; a missing key matches only $exists: false, $ne, $nin and $not."""
+    with opened(tmp_path / "data") as store:
+        put(store, DOCS)
+        assert matching(store, filter) == expected == [i for i, m in enumerate(DOCS) if matches(m, filter)]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A filter of that many $not."""
+    filter: dict[str, Any] = {"k": 1}
+    for _ in range(depth):
+        filter = {"$not": filter}
+    return filter
+
+
+@pytest.mark.parametrize(
+    ("filter", "where"),
+    [
+        ([], "filter must be an object, got a list"),
+        ({"$nor": []}, r"filter\.\$nor: unknown operator"),
+        ({"k": {"$regex": "x"}}, r"filter\.k\.\$regex: unknown operator"),
+        ({"k": {"in": 3}}, r"filter\.k\.in: unknown operator"),
+        ({"k": {}}, "empty condition"),
+        ({"k": [1]}, r"filter\.k must be a string, number, boolean or null, got a list"),
+        ({"k": {"$eq": {"a": 1}}}, "got an object"),
+        ({"$and": []}, "non-empty list"),
+        ({"$or": {"k": 1}}, "non-empty list"),
+        ({"$or": "k"}, "non-empty list"),
+        ({"$or": [1]}, r"filter\.\$or\[0\] must be an object, got a number"),
+        ({"$not": [{"k": 1}]}, "must be an object"),
+        ({"k": {"$not": 3}}, "must be a condition"),
+        ({"k": {"$not": {}}}, "must be a condition"),
+        ({"k": {"$in": 3}}, "must be a list"),
+        ({"k": {"$in": "abc"}}, "must be a list"),
+        ({"k": {"$in": [[1]]}}, r"\$in\[0\] must be a string"),
+        ({"k": {"$gt": True}}, "must be a number or a string, got a boolean"),
+        ({"k": {"$lt": None}}, "must be a number or a string, got null"),
+        ({"k": {"$exists": 1}}, "must be true or false"),
+        ({"k": float("nan")}, "NaN"),
+        ({"k": {"$gt": float("nan")}}, "NaN"),
+        ({"k": "\ud800"}, "not valid Unicode"),
+        ({"k": {"$in": ["\ud800"]}}, "not valid Unicode"),
+        ({"\ud800": 1}, "not valid Unicode"),
+        ({3: 1}, "not valid Unicode"),
+        (nested(33), "at most 32 deep"),
+        (nested(5_000), "at most 32 deep"),
+        ({"k": {"$in": list(range(MAX_VALUES + 1))}}, "at most 10000 values, got 10001"),
+        ({"$or": [{"k": i} for i in range(1_001)]}, "at most 1000 conditions, got 1001"),
+    ],
+)
+def test_a_faulty_filter_is_refused_and_the_place_named(filter: Any, where: str) -> None:
+    """Whatever it is: never another exception, never a silent guess."""
+    with pytest.raises(InvalidFilter, match=where):
+        parse(filter)
+
+
+def test_a_condition_may_be_nested_as_deep_as_a_filter() -> None:
+    """$not inside of a condition counts, too."""
+    condition: Any = {"$gt": 1}
+    for _ in range(40):
+        condition = {"$not": condition}
+    with pytest.raises(InvalidFilter, match="32 deep"):
+        parse({"k": condition})
+    assert parse(nested(31))
+
+
+def test_ten_thousand_values_are_one_look_up(store: Store) -> None:
+    """A long $in is answered at once and is one cached bitmap a type."""
+    store.delete([f"{i}" for i in range(6)])
+    put(store, [{"n": i, "s": f"{i}"} for i in range(6)])
+    asked = {"n": {"$in": [*range(3, 10_000), "4", True]}}
+    assert matching(store, asked) == [3, 4, 5]
+    assert matching(store, {"n": {"$nin": list(range(3, 10_000))}}) == [0, 1, 2]
+
+
+def test_a_search_finds_only_what_matches(store: Store) -> None:
+    """And everything that matches when the limit allows."""
+    store.delete([f"{i}" for i in range(6)])
+    put(store, [{"n": i} for i in range(6)])
+    answer = store.search(unit_vectors(1), Query(filter={"n": {"$gte": 4}}))[0]
+    assert sorted(hit.doc_id for hit in answer.hits) == ["4", "5"]
+    assert answer.exact
+    assert answer.filter_strategy == "exact_subset"
+    assert store.search(unit_vectors(1), Query(filter={"n": 99}))[0].hits == []
+
+
+def test_deleting_by_filter_deletes_what_matches(store: Store) -> None:
+    """As of the commit, and never everything by an empty filter."""
+    store.delete([f"{i}" for i in range(6)])
+    put(store, [{"n": i} for i in range(6)])
+    for empty in ({}, None, []):
+        with pytest.raises(InvalidInput):
+            store.delete_where(empty)  # type: ignore[arg-type]
+    assert store.delete_where({"n": {"$lt": 2}}) == 2
+    assert store.delete_where({"n": {"$lt": 2}}) == 0
+    assert store.delete_where({"n": {"$not": {"$gt": 4}}}) == 3
+    assert matching(store, {}) == [5]
+
+
+def test_the_oracle_by_hand() -> None:
+    """The brute force itself: what it names in nested arrays and objects."""
+    metadata = {"a": [{"b": 1}, {"b": [2, {"": 3}]}], "": {"b": 4}}
+    assert named(metadata, "a.b") == [1, 2, {}]
+    assert named(metadata, "a.b.") == [3]
+    assert named(metadata, ".b") == [4]
+    assert np.isinf(number(10**400))
