@@ -149,8 +149,8 @@ def test_summary_with_a_problem() -> None:
 
 
 def test_chunks_are_bounded() -> None:
-    """No chunk has more than 1,000 documents, or goes far beyond 8 MiB."""
-    assert [body.count(b"\n") for body in chunks({"id": str(n)} for n in range(2_500))] == [1_000, 1_000, 500]
+    """No chunk has more than 500 documents, or goes far beyond 8 MiB."""
+    assert [body.count(b"\n") for body in chunks({"id": str(n)} for n in range(1_200))] == [500, 500, 200]
     assert [len(body) >> 20 for body in chunks({"text": "x" * (3 << 20)} for _ in range(4))] == [9, 3]
 
 
