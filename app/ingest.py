@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.busy import Busy, ShuttingDown
+from app.embedding import Vectors, embed
 from app.inbox import Inbox, Item
 from app.problems import Refused
 from app.report import Report
@@ -24,37 +25,35 @@ REFUSALS = {"exists": DocumentExists("the id is taken"), "missing": DocumentNotF
 
 @dataclass(frozen=True)
 class Ready:
-    """Documents with the vectors that they need: position -> (dim,), and the positions that were cut."""
+    """Documents to be written, `upto` a place in the request, with what the model made of them."""
 
     items: list[Item]
-    vectors: dict[int, np.ndarray]
+    vectors: dict[int, np.ndarray]  # position in items -> (dim,)
     truncated: set[int]
-
-    @property
-    def documents(self) -> list[Document]:
-        return [item.document for item in self.items]
+    upto: int
 
 
 class Ingest:
-    """One request's documents on their way; the report is complete when `run` returns."""
+    """One request's documents on their way; the report is complete when a method returns."""
 
     def __init__(self, service: Service, report: Report, mode: str) -> None:
         self._service, self._report, self._mode = service, report, mode
+        self._least = service.settings.batch_size
+        self._most = LARGE * self._least
 
     async def run(self, arriving: AsyncIterator[list[Item]], committed: Callable[[], None]) -> None:
         """Store documents as they arrive; `committed` is called after each commit and must not block.
 
         A full disk, or a store that refuses writes, ends it early and is noted in the report.
         """
-        size = self._service.settings.batch_size
-        inbox, ready = Inbox(size, LARGE * size), Queue[Ready | None](1)
+        inbox, ready = Inbox(self._least, self._most), Queue[Ready | None](1)
         try:
             async with TaskGroup() as group:
                 group.create_task(self._read(arriving, inbox))
-                group.create_task(self._embed(inbox, ready))
-                group.create_task(self._commit(ready, committed))
-        except ExceptionGroup as group:
-            error = first_of(group)
+                group.create_task(self._prepare_all(inbox, ready))
+                group.create_task(self._commit_all(ready, committed))
+        except ExceptionGroup as errors:
+            error = first_of(errors)
             if not isinstance(error, STOPPING):
                 raise error from None
             self._report.stopped = error
@@ -62,18 +61,20 @@ class Ingest:
             self._report.processed = self._report.seen
 
     async def all_or_nothing(self, items: list[Item]) -> None:
-        """Store all documents in one commit; raises DocumentExists or DocumentNotFound and stores nothing."""
+        """Store all documents in one commit, or none: DocumentExists, DocumentNotFound or InvalidVector."""
         documents = [item.document for item in items]
-        vectors, truncated = await self._vectors(documents, await self._changed(documents))
+        made = await self._embed(documents, await self._changed(documents))
         for _ in range(ATTEMPTS):
-            outcomes = await self._write(documents, vectors, atomic=True)
-            missing = [i for i, outcome in enumerate(outcomes) if outcome.status == "needs_vector"]
+            for error in made.refused.values():
+                raise error
+            outcomes = await self._write(documents, made.found, atomic=True)
+            missing = _needing(outcomes)
             if not missing:
-                for i, outcome in enumerate(outcomes):
-                    self._report.count(outcome.status, i in truncated)
+                for position, outcome in enumerate(outcomes):
+                    self._report.count(outcome.status, position in made.truncated)
                 return
-            more, cut = await self._vectors(documents, missing)
-            vectors, truncated = vectors | more, truncated | cut
+            more = await self._embed(documents, missing)
+            made = Vectors(made.found | more.found, made.truncated | more.truncated, more.refused)
         raise Refused("write-conflict", f"the documents changed {ATTEMPTS} times while they were embedded")
 
     async def _read(self, arriving: AsyncIterator[list[Item]], inbox: Inbox) -> None:
@@ -82,15 +83,15 @@ class Ingest:
                 await inbox.put(items)
         await inbox.close()
 
-    async def _embed(self, inbox: Inbox, ready: "Queue[Ready | None]") -> None:
+    async def _prepare_all(self, inbox: Inbox, ready: "Queue[Ready | None]") -> None:
         while batch := await inbox.take():
             await ready.put(await self._prepare(batch))
         await ready.put(None)
 
-    async def _commit(self, ready: "Queue[Ready | None]", committed: Callable[[], None]) -> None:
+    async def _commit_all(self, ready: "Queue[Ready | None]", committed: Callable[[], None]) -> None:
         while (batch := await ready.get()) is not None:
-            await self._store(batch)
-            self._report.processed = batch.items[-1].place
+            await self._commit(batch)
+            self._report.processed = batch.upto
             committed()
 
     async def _prepare(self, batch: list[Item]) -> Ready:
@@ -99,52 +100,51 @@ class Ingest:
         self._report.superseded += len(batch) - len(last)
         items = sorted(last.values(), key=lambda item: item.place)
         documents = [item.document for item in items]
-        return Ready(items, *await self._vectors(documents, await self._changed(documents)))
+        return self._ready(items, await self._embed(documents, await self._changed(documents)))
 
-    async def _store(self, batch: Ready) -> None:
+    def _ready(self, items: list[Item], made: Vectors) -> Ready:
+        """What can be written; documents that the model cannot embed have failed."""
+        for position, error in made.refused.items():
+            self._fail(items[position], error)
+        kept = [position for position in range(len(items)) if position not in made.refused]
+        return Ready(
+            [items[position] for position in kept],
+            {new: made.found[old] for new, old in enumerate(kept) if old in made.found},
+            {new for new, old in enumerate(kept) if old in made.truncated},
+            items[-1].place,
+        )
+
+    async def _commit(self, batch: Ready) -> None:
         """Write a batch; what changed meanwhile is embedded and written again."""
-        for attempt in range(ATTEMPTS):
-            outcomes = await self._write(batch.documents, batch.vectors)
-            again = [i for i, outcome in enumerate(outcomes) if outcome.status == "needs_vector"]
+        for _ in range(ATTEMPTS):
+            documents = [item.document for item in batch.items]
+            outcomes = await self._write(documents, batch.vectors)
             self._count(batch, outcomes)
+            again = _needing(outcomes)
             if not again:
-                return None
-            items = [batch.items[i] for i in again]
-            if attempt == ATTEMPTS - 1:
-                return self._give_up(items)
-            documents = [item.document for item in items]
-            batch = Ready(items, *await self._vectors(documents, list(range(len(items)))))
-        return None
+                return
+            items = [batch.items[position] for position in again]
+            batch = self._ready(items, await self._embed([item.document for item in items], list(range(len(items)))))
+        for item in batch.items:
+            self._fail(item, Refused("write-conflict", f"it changed {ATTEMPTS} times while it was embedded"))
 
     def _count(self, batch: Ready, outcomes: list[Outcome]) -> None:
-        for i, (item, outcome) in enumerate(zip(batch.items, outcomes, strict=True)):
+        for position, (item, outcome) in enumerate(zip(batch.items, outcomes, strict=True)):
             if outcome.status in REFUSALS:
-                self._report.fail_with(item.place, item.document.doc_id, REFUSALS[outcome.status])
+                self._fail(item, REFUSALS[outcome.status])
             elif outcome.status != "needs_vector":
-                self._report.count(outcome.status, i in batch.truncated)
+                self._report.count(outcome.status, position in batch.truncated)
 
-    def _give_up(self, items: list[Item]) -> None:
-        error = Refused("write-conflict", f"it changed {ATTEMPTS} times while it was embedded")
-        for item in items:
-            self._report.fail_with(item.place, item.document.doc_id, error)
+    def _fail(self, item: Item, error: Exception) -> None:
+        self._report.fail_with(item.place, item.document.doc_id, error)
 
     async def _changed(self, documents: list[Document]) -> list[int]:
         """Positions of the documents that need a vector."""
         flags = await self._service.calls.run(self._service.store.changed, documents, self._mode)
         return [position for position, changed in enumerate(flags) if changed]
 
-    async def _vectors(self, documents: list[Document], wanted: list[int]) -> tuple[dict[int, np.ndarray], set[int]]:
-        """Vectors of the wanted positions, and which of them were cut."""
-        encoder, vectors, truncated = self._service.encoder, dict[int, np.ndarray](), set[int]()
-        size = LARGE * self._service.settings.batch_size
-        for start in range(0, len(wanted), size):
-            part = wanted[start : start + size]
-            if encoder is None:
-                raise Refused("no-model", "this service has no model: documents bring vectors")
-            embedded = await encoder.documents([documents[position].embedded_text for position in part])
-            vectors |= zip(part, embedded.vectors, strict=True)
-            truncated |= {position for position, cut in zip(part, embedded.truncated, strict=True) if cut}
-        return vectors, truncated
+    async def _embed(self, documents: list[Document], wanted: list[int]) -> Vectors:
+        return await embed(self._service.encoder, documents, wanted, self._most)
 
     async def _write(
         self, documents: list[Document], vectors: dict[int, np.ndarray], atomic: bool = False
@@ -164,3 +164,8 @@ async def pieces(items: list[Item]) -> AsyncIterator[list[Item]]:
     """Documents that are all there already, as if they were arriving."""
     for start in range(0, len(items), PIECE):
         yield items[start : start + PIECE]
+
+
+def _needing(outcomes: list[Outcome]) -> list[int]:
+    """Positions of documents that changed meanwhile and have to be embedded."""
+    return [position for position, outcome in enumerate(outcomes) if outcome.status == "needs_vector"]

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from app.embedder import Embedded
 from app.responses import IngestResponse, Progress, Summary
 from embedders import DIM, MAX_TOKENS, HashEmbedder
+from index.errors import InvalidVector
 from service import NDJSON, STREAMED, TEXTS, BlockingEmbedder, Exchange, assert_problem, fill, ids, running
 
 
@@ -464,3 +465,52 @@ def test_any_json_body_gets_a_clear_answer(target: TestClient, body: bytes) -> N
     assert response.status_code in (200, 207, 400, 422)
     if response.status_code >= 400:
         assert response.headers["content-type"] == "application/problem+json"
+
+
+class Fussy(HashEmbedder):
+    """Has no vector for a text with "???" in it."""
+
+    def embed_documents(self, texts: Sequence[str]) -> Embedded:
+        """As ever, or InvalidVector for the whole batch."""
+        if any("???" in text for text in texts):
+            raise InvalidVector("the model gives zeros")
+        return super().embed_documents(texts)
+
+
+def test_a_text_that_the_model_cannot_embed_fails_alone(tmp_path: Path) -> None:
+    """Its batch is stored without it; an atomic request stores nothing."""
+    documents = [{"id": f"d{i}", "text": "???" if i in (3, 17) else f"text {i}"} for i in range(30)]
+    with running(tmp_path, Fussy()) as client:
+        refused = client.post("/ingest?atomic=true", json={"documents": documents})
+        assert_problem(refused, 422, "invalid-vector")
+        assert client.post("/documents/count", json={}).json() == {"count": 0}
+        answer = client.post("/ingest", json={"documents": documents}).json()
+        assert (answer["created"], answer["failed"]) == (28, 2)
+        assert [failure["id"] for failure in answer["failures"]] == ["d3", "d17"]
+        assert {failure["type"] for failure in answer["failures"]} == {"/problems/invalid-vector"}
+        only = client.post("/ingest", content=ndjson(documents[3]), headers=STREAMED).json()
+        assert (only["status"], only["processed"], only["failed"]) == (422, 1, 1)
+
+
+@pytest.mark.parametrize("headers", [NDJSON, STREAMED])
+def test_a_store_that_stops_taking_writes_ends_the_ingest_with_its_counts(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """503 in the answer or in the summary, with what was stored before."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"id": "a", "text": "first"}\n'
+        while "a" not in await asyncio.to_thread(found, client, "first"):
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(client.app.state.service.store.close)
+        yield b'{"id": "b", "text": "second"}\n'
+
+    with running(tmp_path) as client:
+        exchange = Exchange(client, body(), headers)
+        exchange.run()
+        answer = json.loads(exchange.text.splitlines()[-1])
+        problem = answer["problem"] if headers is STREAMED else answer
+        assert (answer["status"], answer["created"]) == (503, 1)
+        assert problem["type"] == "/problems/store-unavailable"
+    with running(tmp_path) as client:
+        assert found(client, "first second") == ["a"]
