@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(known_parameters)],
+        generate_unique_id_function=lambda route: route.name,
     )
     app.add_middleware(Requests, metrics=metrics)
     for routes in (routes_search, routes_ingest, routes_documents, routes_service, routes_docs):
