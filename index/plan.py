@@ -39,11 +39,11 @@ def make_plan(query: Query, space: Space, count: int, options: StoreOptions) -> 
     """Check a query against the index and choose its stages; raises InvalidPlan with both numbers."""
     wanted = _wanted(query, options)
     _check_exclusive(query, space)
-    asked = query.exact or query.shortlist is not None or query.stages or query.oversampling is not None
-    source = "request" if asked else "default"
+    given = query.shortlist, query.stages, query.oversampling
+    source = "request" if query.exact or any(value is not None for value in given) else "default"
     if query.exact or space.exact_only:
         return Plan(((space.dim, wanted),), wanted, source, exact=True)
-    if query.stages:
+    if query.stages is not None:
         first = _check_stages(query.stages, space, wanted, count, options)
     else:
         shortlist = _shortlist(query, wanted, count)
@@ -123,6 +123,8 @@ def _check_shortlist(shortlist: int, wanted: int, count: int, options: StoreOpti
 def _check_stages(
     stages: tuple[Stage, ...], space: Space, wanted: int, count: int, options: StoreOptions
 ) -> tuple[Stage, ...]:
+    if not stages:
+        raise InvalidPlan("stages must name at least one stage")
     dims, keeps = [dim for dim, _ in stages], [keep for _, keep in stages]
     if dims[0] != space.prefix_dim:
         raise InvalidPlan(f"the first stage must have the prefix's {space.prefix_dim} dimensions, got {dims[0]}")

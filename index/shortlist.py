@@ -92,17 +92,27 @@ class Shortlist:
 
     def _search_tail(self, query: np.ndarray, keep: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         scores = self.tail @ query
-        rows = np.arange(self.graph_rows, self.rows)
-        if allowed is not None:
-            mask = unpack(allowed, self.rows)[self.graph_rows :]
-            rows, scores = rows[mask], scores[mask]
-        return best(rows, scores, keep)
+        if allowed is None:
+            places = top(scores, keep)
+        else:
+            start = self.graph_rows & ~7  # the byte that the tail begins in
+            inside = unpack(allowed[start >> 3 :], self.rows - start)[self.graph_rows - start :]
+            positions = np.flatnonzero(inside)
+            places = positions[top(scores[positions], keep)]
+        return best(self.graph_rows + places, scores[places], keep)
 
 
 def best(rows: np.ndarray, scores: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `keep` rows of highest score, best first, equal scores by row."""
-    if keep < len(rows):
-        picked = np.argpartition(scores, len(rows) - keep)[len(rows) - keep :]
-        rows, scores = rows[picked], scores[picked]
-    order = np.lexsort((rows, -scores))
+    """The `keep` rows of highest score, best first, equal scores by row: a longer list begins with a shorter one."""
+    places = top(scores, keep)
+    rows, scores = rows[places], scores[places]
+    order = np.lexsort((rows, -scores))[:keep]
     return rows[order], scores[order]
+
+
+def top(scores: np.ndarray, keep: int) -> np.ndarray:
+    """Ascending places of the `keep` highest scores and of those that equal the last of them."""
+    if keep >= len(scores):
+        return np.arange(len(scores))
+    last = np.partition(scores, len(scores) - keep)[len(scores) - keep]
+    return np.flatnonzero(scores >= last)
