@@ -1,0 +1,66 @@
+"""What is promised about the package, its pins and its container."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REQUIRED = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    found = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in found.items()}
+
+
+@pytest.fixture(scope="module")
+def service() -> dict[str, Any]:
+    compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    (only,) = compose["services"].values()
+    return dict(only)
+
+
+@pytest.mark.parametrize("requirement", REQUIRED, ids=lambda text: Requirement(text).name)
+def test_pinned_version_is_allowed(requirement: str, pins: dict[str, str]) -> None:
+    """Every requirement is pinned to a version that its range allows."""
+    wanted = Requirement(requirement)
+    assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)])
+
+
+def test_pins_are_plain_versions(pins: dict[str, str]) -> None:
+    """No build of one platform, no folder of one machine, no package of CUDA is pinned."""
+    assert pins["torch"] == "2.13.0"
+    assert not [version for version in pins.values() if "+" in version or "/" in version]
+    assert not [name for name in pins if name.startswith("nvidia") or name == "funnel-search"]
+
+
+def test_container_is_locked_down(service: dict[str, Any]) -> None:
+    """It reaches nobody but this machine, and can write nowhere but its volumes and /tmp."""
+    assert service["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert {volume.split(":")[1] for volume in service["volumes"]} == {"/data", "/cache"}
+
+
+def test_env_file_switches_the_model(service: dict[str, Any]) -> None:
+    """A line of .env reaches the service, which needs no .env to start, and cannot move it to another port."""
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    assert "FUNNEL_MODEL" not in service["environment"]
+    assert service["environment"]["FUNNEL_PORT"] == "8000"
+
+
+def test_image_runs_as_nobody_special() -> None:
+    """The image has a numeric user and asks for its own health without further tools."""
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    assert "USER 10001:10001" in lines
+    assert any("/readyz" in line and '"python"' in line for line in lines)
