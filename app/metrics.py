@@ -7,6 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = (50, 100, 200, 400, 800, 1_600, 3_200, 10_000, 100_000, 1_000_000)
+INDEX = {
+    "documents": "Live documents.",
+    "rows": "Rows of vectors, dead ones too.",
+    "dead_rows": "Rows of replaced and deleted documents.",
+    "generation": "The live generation of vectors.",
+}
 
 
 class Metrics:
@@ -44,7 +50,9 @@ class Metrics:
         )
         self.truncated = Counter("funnel_ingest_truncated", "Documents longer than the model reads.", registry=registry)
         self._waiting = Gauge("funnel_queue_depth", "Waiting work.", ("queue",), registry=registry)
-        self._index = Gauge("funnel_index", "The state of the index.", ("what",), registry=registry)
+        self._index = {
+            name: Gauge(f"funnel_index_{name}", sentence, registry=registry) for name, sentence in INDEX.items()
+        }
         self._bytes = Gauge("funnel_index_bytes", "Bytes of the index.", ("where", "part"), registry=registry)
 
     def searched(self, answer: Any) -> None:
@@ -70,8 +78,8 @@ class Metrics:
         """The text format, with the numbers of the store as they are now."""
         for queue, depth in waiting.items():
             self._waiting.labels(queue).set(depth)
-        for what in ("count", "rows", "dead_rows", "generation"):
-            self._index.labels(what).set(stats[what])
+        for name, gauge in self._index.items():
+            gauge.set(stats["count" if name == "documents" else name])
         for where in ("disk", "memory"):
             for part, size in stats[f"{where}_bytes"].items():
                 self._bytes.labels(where, part).set(size)

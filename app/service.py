@@ -65,7 +65,7 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
     """
     async with AsyncExitStack() as stack:
         if embedder is None:
-            embedder = await anyio.to_thread.run_sync(load_embedder, settings)
+            embedder = await anyio.to_thread.run_sync(load_model, settings)
         store = await anyio.to_thread.run_sync(open_store, settings, embedder)
         stack.callback(store.close)
         encoder = None
@@ -78,6 +78,16 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         stack.callback(calls.close)
         ingests = Slots("ingests", settings.ingest_queue)
         yield Service(settings, store, embedder, encoder, searches, calls, ingests, metrics)
+
+
+def load_model(settings: Settings) -> Embedder | None:
+    """The model of the settings, computing with `encode_threads` threads; None for FUNNEL_MODEL=none."""
+    embedder = load_embedder(settings)
+    if embedder is not None and settings.encode_threads is not None:
+        import torch  # only here: a service without a model never loads it
+
+        torch.set_num_threads(settings.encode_threads)
+    return embedder
 
 
 def open_store(settings: Settings, embedder: Embedder | None) -> Store:

@@ -218,3 +218,21 @@ def test_scrolling_carries_what_was_asked_for(client: TestClient) -> None:
     problem = assert_problem(client.post("/documents/scroll", json={"limit": 5_000}), 422, "limit-exceeded")
     assert "1000" in problem["detail"]
     assert "5000" in problem["detail"]
+
+
+BODIES = st.dictionaries(
+    st.sampled_from(["ids", "filter", "limit", "after", "text", "title", "metadata", "with_vector", "typo"]),
+    JSON | st.booleans() | st.text(max_size=3) | st.lists(st.text(max_size=3), max_size=2) | st.integers(),
+    max_size=3,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["POST delete", "POST count", "POST scroll", "PATCH some-id"]), BODIES)
+def test_any_body_gets_a_clear_answer(lasting: TestClient, route: str, body: dict[str, Any]) -> None:
+    """Never a 5xx, and every refusal is a problem."""
+    method, path = route.split()
+    answer = lasting.request(method, f"/documents/{path}", json=body)
+    assert answer.status_code in (200, 404, 422)
+    if answer.status_code != 200:
+        assert answer.headers["content-type"] == "application/problem+json"

@@ -17,6 +17,8 @@ from starlette.testclient import TestClient
 from app.requests import SearchRequest
 from app.responses import SearchResponse
 from embedders import DIM, PREFIX_DIM, HashEmbedder
+from index.query import Query
+from index.store import Store
 from service import TEXTS, BlockingEmbedder, assert_problem, fill, ids, running
 
 
@@ -241,6 +243,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     with running(tmp_path_factory.mktemp("small"), max_queries=4) as client:
         fill(client)
         yield client
+
+
+def test_hits_over_http_are_those_of_the_store(tmp_path: Path) -> None:
+    """Law 7: the same directory answers the same ids, scores and documents with and without HTTP."""
+    embedder = HashEmbedder()
+    texts = [f"word{n % 7} word{n % 11} word{n % 13}" for n in range(200)]
+    with running(tmp_path) as client:
+        documents = [{"id": f"d{n}", "text": text, "metadata": {"n": n % 3}} for n, text in enumerate(texts)]
+        client.post("/ingest", json={"documents": documents})
+        plan = {"shortlist": 40, "filter": {"n": {"$in": [0, 2]}}, "limit": 20}
+        over_http = search(client, query="word3 word5", **plan)["results"]
+        data_dir = client.app.state.service.settings.data_dir
+    with Store.open(data_dir, embedder.space) as store:
+        (answer,) = store.search(embedder.embed_queries(["word3 word5"]), Query(**plan))
+    assert [(hit.doc_id, hit.text, hit.metadata) for hit in answer.hits] == [
+        (hit["id"], hit["text"], hit["metadata"]) for hit in over_http
+    ]
+    assert [hit.score for hit in answer.hits] == pytest.approx([hit["score"] for hit in over_http], abs=1e-6)
 
 
 def test_fields_of_later_versions_may_be_null(client: TestClient) -> None:

@@ -1,8 +1,12 @@
 """Health, information, metrics, the interface, start and stop."""
 
+import asyncio
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -98,7 +102,7 @@ def test_metrics_count_what_happened(tmp_path: Path) -> None:
     assert samples["funnel_http_requests_total", "/search", "200", "POST"] == 1
     assert samples["funnel_http_requests_total", "/documents/{id:path}", "404", "GET"] == 1
     assert samples["funnel_search_stage_seconds_count", "embed"] == 1
-    assert samples["funnel_index", "count"] == 5
+    assert samples["funnel_index_documents",] == 5
     assert samples["funnel_queue_depth", "query"] == 0
     assert "secret" not in answer.text
 
@@ -276,8 +280,19 @@ def test_a_start_that_fails_for_a_known_reason_says_only_that(tmp_path: Path, er
     async def start() -> None:
         await app({"type": "lifespan", "state": {}}, receive, send)
 
-    import asyncio
-
     with pytest.raises(type(error)):
         asyncio.run(start())
     assert sent == [{"type": "lifespan.startup.failed", "message": f"cannot start: {error}"}]
+
+
+def test_the_model_computes_with_as_many_threads_as_it_may(tmp_path: Path) -> None:
+    """FUNNEL_ENCODE_THREADS reaches torch, in a process of its own because it holds for all of it."""
+    code = (
+        "import sys, torch; from pathlib import Path; from app.service import load_model;"
+        "from app.settings import Settings;"
+        f"load_model(Settings(_env_file=None, data_dir=Path({str(tmp_path)!r}), encode_threads=1));"
+        "print(torch.get_num_threads())"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == ["1"]
