@@ -84,10 +84,15 @@ def load_model(settings: Settings) -> Embedder | None:
     """The model of the settings, computing with `encode_threads` threads; None for FUNNEL_MODEL=none."""
     embedder = load_embedder(settings)
     if embedder is not None and settings.encode_threads is not None:
-        import torch  # only here: a service without a model never loads it
-
-        torch.set_num_threads(settings.encode_threads)
+        limit_threads(settings.encode_threads)
     return embedder
+
+
+def limit_threads(number: int) -> None:
+    """Let torch compute with this many threads, in the whole process."""
+    import torch  # only here: a service without a model never loads it
+
+    torch.set_num_threads(number)
 
 
 def open_store(settings: Settings, embedder: Embedder | None) -> Store:
