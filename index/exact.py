@@ -6,10 +6,11 @@ from collections.abc import Callable
 import numpy as np
 
 from index.errors import SearchTimeout
-from index.paging import prefetch_range
+from index.paging import prefetch_range, prefetch_rows
 from index.view import View
 
 BLOCK = 8_192  # rows decoded at a time: 25 MB of float32 at 768 dimensions
+SPARSE = 8  # of so many rows less than one is wanted: read the rows, not the range
 TIE = 1e-6  # scores closer than this are equal
 
 
@@ -34,14 +35,23 @@ def exact(
         stop = min(start + BLOCK, view.rows)
         rows = np.arange(start, stop) if allowed is None else start + np.flatnonzero(allowed[start:stop])
         if len(rows):
-            prefetch_range(view.matrix, start, stop)
-            block = view.codec.decode(view.matrix[start:stop])  # (b, dim)
-            scores = queries @ (block if len(rows) == len(block) else block[rows - start]).T  # (q, b)
+            scores = queries @ _block(view, rows).T  # (q, b)
             for top, row_scores in zip(tops, scores, strict=True):
                 top.add(rows, row_scores)
         if progress:
             progress(stop, view.rows)
     return [_final(view, query, top.rows, keep) for query, top in zip(queries, tops, strict=True)]
+
+
+def _block(view: View, rows: np.ndarray) -> np.ndarray:
+    """Full vectors (n, dim) float32 of ascending rows, read in one go when they are many of their range."""
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    if len(rows) * SPARSE < stop - start:
+        prefetch_rows(view.matrix, rows)
+    else:
+        prefetch_range(view.matrix, start, stop)
+    dense = len(rows) == stop - start
+    return view.codec.decode(view.matrix[start:stop] if dense else np.take(view.matrix, rows, axis=0))
 
 
 def with_ties(rows: np.ndarray, scores: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
