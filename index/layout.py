@@ -52,6 +52,12 @@ class Layout:
         """Whether a data directory has been made here."""
         return self.manifest.exists()
 
+    def strangers(self) -> list[str]:
+        """Names of what keeps this folder from being made a data directory: anything but an interrupted `create`."""
+        ours = {"LOCK", "manifest.tmp", "snapshots", "collections", "lost+found"}
+        foreign = [entry.name for entry in self.root.iterdir() if entry.name not in ours]
+        return sorted(foreign + [entry.name for entry in self.collection.glob("*")])
+
     def create(self) -> None:
         """Make the directory and its manifest, durably; the manifest comes last and never changes."""
         self.collection.mkdir(parents=True, exist_ok=True)

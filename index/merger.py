@@ -13,7 +13,7 @@ from typing import Any
 import faiss
 
 from index.batch import Batch
-from index.errors import StoreCorrupt, StoreUnavailable
+from index.errors import FunnelError, StoreCorrupt
 from index.graph import Graph
 from index.layout import Layout, sync_directory
 from index.options import StoreOptions
@@ -69,7 +69,7 @@ class Merger:
             graph = merged(view, self._options, self._stop.is_set)
             if graph is None or not self._writer.submit(Adopt(graph, view.generation)):
                 return False
-        except (MemoryError, RuntimeError, StoreUnavailable) as error:  # FAISS raises RuntimeError
+        except (MemoryError, RuntimeError, FunnelError) as error:  # FAISS raises RuntimeError
             self.error = str(error)
             log.warning("merging the shortlist tail into the graph failed: %s", error)
             return False
@@ -84,14 +84,15 @@ class Merger:
         try:
             record = save_snapshot(graph, path)
             self._writer.submit(Job(lambda batch: _record(batch, record), size=0))
-        except (OSError, RuntimeError, StoreUnavailable) as error:
-            path.unlink(missing_ok=True)
+        except (OSError, RuntimeError, FunnelError) as error:
+            for partial in (path, path.with_suffix(".tmp")):
+                partial.unlink(missing_ok=True)
             log.warning("the shortlist snapshot was not saved, it will be rebuilt at the next start: %s", error)
             return
         self._saved_rows = graph.rows
         for old in path.parent.glob("shortlist-*.faiss"):
             if old != path:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
 
 def due(view: View, options: StoreOptions) -> bool:

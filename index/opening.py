@@ -1,5 +1,6 @@
 """Opening a data directory: lock, format, fingerprint, vectors, shortlist, and the first view."""
 
+import json
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,9 +76,12 @@ def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> Stat
     if layout.exists():
         layout.check_format()
     else:
-        if any(entry.name != "LOCK" for entry in layout.root.iterdir()):
-            raise StoreFormat(f"{layout.root} is not empty and is not a funnel-search directory")
+        if strangers := layout.strangers():
+            named = ", ".join(strangers[:5])
+            raise StoreFormat(f"{layout.root} is not a funnel-search directory (no manifest.json) and holds {named}")
         layout.create()
+    if not layout.documents.exists() and any(path.stat().st_size for path in layout.collection.glob("vectors-*")):
+        raise StoreCorrupt(f"{layout.documents} is missing, but its vectors are there; bring it back")
     if space is None:
         return None
     return State(0, 1, options.storage, 0, space.to_json())
@@ -97,11 +101,13 @@ def _agreed_space(stored: Space, asked: Space | None) -> Space:
 
 
 def _remove_strays(layout: Layout, state: State) -> None:
-    """Delete files of generations that the state does not name: left-overs of interrupted rewrites."""
+    """Delete vectors and snapshots that the state does not name: left-overs of interrupted rewrites."""
     named = {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
+    if state.snapshot is not None:
+        named.add(json.loads(state.snapshot)["file"])
     if state.pending is not None:
         named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
-    for pattern in ("vectors-*", "shortlist-*.tmp"):
+    for pattern in ("vectors-*", "shortlist-*"):
         for path in layout.collection.glob(pattern):
             if path.name not in named:
                 log.info("removing %s, which no generation names", path.name)
