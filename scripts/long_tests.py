@@ -98,7 +98,7 @@ def main() -> int:
         command = [sys.executable, "-m", "pytest", "-m", "long", f"--junitxml={report}", *arguments]
         status = subprocess.run(command, cwd=ROOT, check=False).returncode
         if status == NOTHING_COLLECTED:
-            print("no test is marked `long` yet: nothing was run and nothing stored")
+            print("no such test is marked `long`: nothing was run and nothing stored")
             return 0
         results = test_results(report) if report.exists() else []
     if results:

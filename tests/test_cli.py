@@ -1,74 +1,36 @@
 """The command line, against a running service and directly on a directory."""
 
 import json
-import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 
-from app import cli, cli_ingest
+from app import cli_ingest
 from app.client import Client
 from app.main import create_app
 from app.serving import in_process
 from app.settings import Settings
+from cli_runner import Run, jsonl, runner, serving
 from embedders import HashEmbedder
 from index.store import Store
 
 DIM = 8
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
 @pytest.fixture
 def funnel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command in this process, in a folder of its own, without any FUNNEL_* of outside."""
-    for name in [name for name in os.environ if name.startswith("FUNNEL_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["funnel", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        code = stopped.value.code
-        return Result(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return run
+    return runner(monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """A running service with a small deterministic model."""
-    app = create_app(Settings(data_dir=tmp_path / "served", _env_file=None), HashEmbedder())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    host, port = server.servers[0].sockets[0].getsockname()
-    yield f"http://{host}:{port}"
-    server.should_exit = True
-    thread.join()
+    with serving(tmp_path / "served") as address:
+        yield address
 
 
 @pytest.fixture
@@ -76,11 +38,6 @@ def without_model(funnel: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of a directory whose documents bring their vectors."""
     monkeypatch.setenv("FUNNEL_MODEL", "none")
     monkeypatch.setenv("FUNNEL_DIM", str(DIM))
-
-
-def jsonl(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows), "utf-8")
-    return path
 
 
 def with_vectors(number: int) -> list[dict[str, Any]]:
