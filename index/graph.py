@@ -95,10 +95,14 @@ class Graph:
         """The stored prefixes (n, prefix_dim) float32 of these rows."""
         codes = self._storage.codes
         stored = faiss.rev_swig_ptr(codes.data(), codes.size()).reshape(self.rows, -1)
-        picked = np.take(stored, rows, axis=0) if isinstance(rows, np.ndarray) else stored[rows]
+        picked = np.take(stored, rows, axis=0) if isinstance(rows, np.ndarray) else stored[rows].copy()
         if self.codes == "float32":
             return picked.view(np.float32)
         return self._storage.sa_decode(np.ascontiguousarray(picked))
+
+    def rounded(self, prefixes: np.ndarray) -> np.ndarray:
+        """What the graph's codes make of (n, prefix_dim) float32 prefixes."""
+        return prefixes if self.codes == "float32" else self._storage.sa_decode(self._storage.sa_encode(prefixes))
 
     def save(self, path: Path) -> int:
         """Write the graph to a file and sync it; returns the CRC-32 of its bytes."""

@@ -22,7 +22,7 @@ from index.vectors import VectorFile
 
 BLOCK = 4_096
 NORM_TOLERANCE = 5e-3  # of the lossiest codec, bfloat16
-PREFIX_TOLERANCE = {"float32": 1e-6, "int8": 2e-2}  # of the graph's codes
+PREFIX_TOLERANCE = {"float32": 1e-6, "int8": 1e-2}  # of the graph's codes, about one step of them
 NAMED = 5  # rows named in a message
 Progress = Callable[[int, int], None]
 
@@ -143,7 +143,7 @@ def _snapshot(layout: Layout, state: State, space: Space, vectors: VectorFile) -
 
 def _wrong_prefixes(graph: Graph, vectors: VectorFile, start: int) -> list[int]:
     stop = min(start + BLOCK, graph.rows)
-    expected = prefixes(vectors.codec.decode(vectors.matrix(stop)[start:]), graph.dim)
+    expected = graph.rounded(prefixes(vectors.codec.decode(vectors.matrix(stop)[start:]), graph.dim))
     worst = np.abs(graph.prefixes(slice(start, stop)) - expected).max(axis=1)
     return (start + np.flatnonzero(worst > PREFIX_TOLERANCE[graph.codes])).tolist()
 

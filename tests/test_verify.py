@@ -1,0 +1,150 @@
+"""Every kind of damage is found, and named."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.codec import make_codec
+from index.document import Document
+from index.errors import StoreCorrupt, StoreFormat, StoreLocked
+from index.layout import Layout
+from index.options import StoreOptions
+from index.store import Store
+from index.vectors import VectorFile
+from index.verify import verify
+from index_cases import GRAPH, SPACE, fill, opened, unit_vectors, until
+
+COUNT = 1_200
+V = unit_vectors(COUNT)
+NAMES = ["documents file", "rows", "texts and metadata", "inverted metadata", "shortlist snapshot"]
+NAMES += ["vector checksums", "vector norms"]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A closed store of 1,200 documents with a graph, some of them replaced and deleted."""
+    with opened(tmp_path / "data", GRAPH) as store:
+        fill(store, V, lambda i: {"n": i, "tags": ["a", {"b": None}], "same": [1, 1.0]})
+        changed = [Document(f"d{i:05}", "other", metadata={"n": -i}) for i in range(3, 8)]
+        store.write(changed, dict(enumerate(V[5:10])))
+        store.delete(["d00100", "d00004"])
+        until(lambda: any(store.layout.collection.glob("shortlist-*.faiss")))
+    return Layout(tmp_path / "data")
+
+
+def flip(path: Path, offset: int) -> None:
+    """Change one bit."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def run(layout: Layout, sql: str) -> None:
+    """Change the documents behind the store's back."""
+    with sqlite3.connect(layout.documents) as db:
+        db.execute(sql)
+    db.close()
+
+
+def failures(layout: Layout) -> dict[str, str]:
+    """Names and details of the checks that failed."""
+    report = verify(layout.root)
+    assert [check.name for check in report.checks] == NAMES
+    assert report.ok == all(check.ok for check in report.checks)
+    return {check.name: check.detail for check in report.checks if not check.ok}
+
+
+def test_a_sound_directory_passes(layout: Layout) -> None:
+    """After writes, replacements, deletions and a merge; progress is told, and nothing is changed by looking."""
+    seen: list[tuple[int, int]] = []
+    report = verify(layout.root, lambda done, total: seen.append((done, total)))
+    assert report.ok, report.checks
+    assert report.count == COUNT - 2
+    assert seen[-1] == (COUNT + 5, COUNT + 5)
+    assert verify(layout.root) == report
+
+
+@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
+def test_lossy_types_pass(tmp_path: Path, storage: str) -> None:
+    """Their rounding is no damage, in vectors, prefixes or int8 graphs."""
+    options = StoreOptions(storage=storage, shortlist_index="hnsw", shortlist_codes="int8")
+    with opened(tmp_path / "data", options) as store:
+        fill(store, V)
+        until(lambda: any(store.layout.collection.glob("shortlist-*.faiss")))
+    report = verify(tmp_path / "data")
+    assert report.ok, report.checks
+
+
+def test_an_empty_index_passes(tmp_path: Path) -> None:
+    """There is nothing wrong with nothing."""
+    opened(tmp_path / "data").close()
+    assert verify(tmp_path / "data").ok
+
+
+ROW = SPACE.dim * 4
+
+
+@pytest.mark.parametrize(
+    ("damage", "check", "detail"),
+    [
+        (lambda at: flip(at.vectors(1), 701 * ROW - 3), "vector checksums", "700"),
+        (lambda at: flip(at.checksums(1), 701 * 4), "vector checksums", "701"),
+        (lambda at: flip(next(at.collection.glob("*.faiss")), 5_000), "shortlist snapshot", "unreadable"),
+        (lambda at: next(at.collection.glob("*.faiss")).unlink(), "shortlist snapshot", "unreadable"),
+        (lambda at: run(at, "UPDATE documents SET text = 'x' WHERE row = 17"), "texts and metadata", "17"),
+        (lambda at: run(at, "UPDATE documents SET title = 'x' WHERE row = 17"), "texts and metadata", "17"),
+        (lambda at: run(at, "DELETE FROM metadata WHERE key = 'n' AND row = 9"), "inverted metadata", "9"),
+        (lambda at: run(at, "INSERT INTO metadata VALUES ('n', 'n', 1, 4)"), "inverted metadata", "expected"),
+        (lambda at: run(at, "UPDATE metadata SET value = 5 WHERE key = 'n' AND row = 9"), "inverted metadata", "9"),
+        (lambda at: run(at, "UPDATE metadata SET type = 's' WHERE key = 'n' AND row = 9"), "inverted metadata", "9"),
+        (lambda at: run(at, "UPDATE documents SET row = 5000 WHERE row = 50"), "rows", "5000"),
+    ],
+)
+def test_damage_is_found(layout: Layout, damage: Callable[[Layout], None], check: str, detail: str) -> None:
+    """By the check whose task it is, which names the place."""
+    damage(layout)
+    found = failures(layout)
+    assert detail in found[check]
+    if check != "rows":
+        assert list(found) == [check]
+
+
+def test_changed_metadata_is_found_twice(layout: Layout) -> None:
+    """It neither agrees with its hash nor with the inverted table."""
+    run(layout, """UPDATE documents SET metadata = '{"n":-1}' WHERE row = 20""")
+    assert list(failures(layout)) == ["texts and metadata", "inverted metadata"]
+
+
+def test_a_vector_that_was_never_normalised_is_found(layout: Layout) -> None:
+    """Even when its checksum agrees; of a dead row it does not matter."""
+    file = VectorFile(layout.vectors(1), layout.checksums(1), make_codec("float32", SPACE.dim))
+    for row, vector in ((100, np.zeros(SPACE.dim)), (900, V[900] * 2), (901, np.full(SPACE.dim, np.nan))):
+        file.write(row, vector.astype("<f4").view(np.uint8)[None])
+    file.close()
+    found = failures(layout)
+    assert found["vector norms"].endswith("wrong in rows 900, 901")
+    assert "vector checksums" not in found
+
+
+def test_a_damaged_page_of_the_documents_is_found_or_refused(layout: Layout) -> None:
+    """Never taken for sound."""
+    pages = layout.documents.stat().st_size // 4096
+    for page in range(1, pages, max(1, pages // 12)):
+        kept = layout.documents.read_bytes()
+        layout.documents.write_bytes(kept[: page * 4096] + b"\xa5" * 4096 + kept[(page + 1) * 4096 :])
+        with contextlib.suppress(StoreCorrupt):
+            assert not verify(layout.root).ok
+        layout.documents.write_bytes(kept)
+    assert verify(layout.root).ok
+
+
+def test_what_cannot_be_looked_at_is_an_error(layout: Layout, tmp_path: Path) -> None:
+    """Nothing there, or open elsewhere."""
+    with pytest.raises(StoreFormat):
+        verify(tmp_path / "none")
+    with Store.open(layout.root, None), pytest.raises(StoreLocked):
+        verify(layout.root)
