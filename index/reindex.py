@@ -15,7 +15,7 @@ import numpy as np
 from index.codec import Codec, make_codec
 from index.document import NO_VECTOR, Document
 from index.documents import Documents, State, by_rows, live_mask
-from index.errors import InvalidInput, StoreFormat
+from index.errors import InvalidInput, InvalidVector, StoreFormat
 from index.layout import Layout, acquire_lock
 from index.matryoshka import check_vector, normalise
 from index.options import StoreOptions
@@ -96,17 +96,14 @@ def _build(
     codec = make_codec(options.storage, space.dim)
     vectors = _open_vectors(layout, state, codec)
     try:
-        done = int(np.searchsorted(rows, pending.rows))
-        for start in range(done, len(rows), batch):
-            chunk = rows[start : start + batch]
-            until = int(chunk[-1]) + 1
-            vectors.write(pending.rows, _encoded(documents, codec, embed, chunk, pending.rows, until))
-            pending = Pending(pending.space, pending.storage, until)
+        for start in range(pending.rows, state.rows, batch):
+            stop = min(start + batch, state.rows)
+            first, last = np.searchsorted(rows, (start, stop))
+            vectors.write(start, _encoded(documents, codec, embed, rows[first:last], start, stop))
+            pending = Pending(pending.space, pending.storage, stop)
             _note(documents, pending)
             if progress:
-                progress(start + len(chunk), len(rows))
-        if pending.rows < state.rows:  # dead rows at the end
-            vectors.write(pending.rows, np.zeros((state.rows - pending.rows, codec.row_bytes), dtype=np.uint8))
+                progress(int(last), len(rows))
     finally:
         vectors.close()
     _swap(layout, documents, state, pending)
@@ -118,13 +115,17 @@ def _open_vectors(layout: Layout, state: State, codec: Codec) -> VectorFile:
     return VectorFile(layout.vectors(generation), layout.checksums(generation), codec, create=True)
 
 
-def _encoded(documents: Documents, codec: Codec, embed: Embed, chunk: np.ndarray, start: int, until: int) -> np.ndarray:
-    """Stored rows (until - start, row_bytes): the embedded documents of `chunk`, zeros where rows are dead."""
+def _encoded(documents: Documents, codec: Codec, embed: Embed, chunk: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Stored rows (stop - start, row_bytes): the embedded documents of `chunk`, zeros where rows are dead."""
+    raw = np.zeros((stop - start, codec.row_bytes), dtype=np.uint8)
+    if not len(chunk):
+        return raw
     with documents.reader() as db:
         found = by_rows(db, chunk.tolist())
     texts = [Document(d.doc_id, d.text, d.title).embedded_text for d in (found[row] for row in chunk.tolist())]
     vectors = np.stack([check_vector(vector, codec.dim) for vector in embed(texts)])
-    raw = np.zeros((until - start, codec.row_bytes), dtype=np.uint8)
+    if len(vectors) != len(texts):
+        raise InvalidVector(f"expected {len(texts)} vectors for as many texts, got {len(vectors)}")
     raw[chunk - start] = codec.encode(normalise(vectors))
     return raw
 
