@@ -51,7 +51,10 @@ def opened(path: Path, options: StoreOptions = FLAT, space: Space = SPACE) -> St
 def scored(vectors: Mapping[str, np.ndarray], query: np.ndarray) -> dict[str, float]:
     """Cosines by id, in float64."""
     unit = query / np.linalg.norm(query)
-    return {doc_id: float(v.astype(np.float64) @ unit) for doc_id, v in vectors.items()}
+    if not vectors:
+        return {}
+    scores = np.stack(list(vectors.values())).astype(np.float64) @ unit
+    return dict(zip(vectors, scores.tolist(), strict=True))
 
 
 def best_ids(vectors: Mapping[str, np.ndarray], query: np.ndarray, limit: int) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index import graph as graph_module
 from index import merger as module
 from index.merger import due, merged
 from index.options import StoreOptions
@@ -207,9 +208,7 @@ def test_no_memory_for_the_merge_costs_only_the_merge(
 
 def test_closing_gives_up_a_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two slices; the documents are all there afterwards."""
-    from index import graph
-
-    monkeypatch.setattr(graph, "ADD_SLICE", 16)
+    monkeypatch.setattr(graph_module, "ADD_SLICE", 16)
     store = opened(tmp_path / "data", GRAPH)
     fill(store, V)
     store.close()
