@@ -37,21 +37,20 @@ tags: [sentence-transformers, matryoshka, retrieval]
 
 {dim} dimensions, cut to {widths} without retraining; at most {max_tokens} tokens of a text are read.
 
-- **Body**: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), from the package `{body}`, unchanged: mean pooling,
-  384 dimensions.
+- **Body**: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), unchanged, from the package `{body}`: mean
+  pooling, 384 dimensions.
 - **Lexical half**: the mean of the body's own word embeddings weighted by IDF^{power:g}, 384 dimensions, with
   {share:.0%} of the cosine. The IDF table was counted on the documents of the training sets.
 - **Head**: an orthogonal {dim} x {dim} matrix. It changes no similarity of full vectors; it turns them so that the
-  first
-  dimensions carry the ranking. Trained with the body frozen.
+  first dimensions carry the ranking. Trained with the body frozen.
 
 This folder holds the table and the head only (`model.safetensors`, 16 bits); `app/compose.py` puts the model together.
 
 ## Scores
 
 Exact search at every width, texts as the service embeds them (title, newline, text). None of these collections was
-used in training or in choosing settings. A corpus without judgements is a known-item test: 2,000 of its titles
-search its texts.
+trained on; settings are chosen on training sets that are left out. A corpus without judgements is a known-item
+test: 2,000 of its titles search its texts.
 
 {scores}
 

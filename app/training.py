@@ -33,9 +33,9 @@ class HeadSettings:
 
     dims: tuple[int, ...] = (512, 256, 128, 64, 32)
     loss: LossName = "distil"
-    steps: int = 1000
+    steps: int = 600
     batch: int = 512  # pairs in a step
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     temperature: float = 0.05  # of the softmaxes of `distil`
     contrast: float = 0.1  # weight of `matryoshka` in `both`
     scale: float = 20.0  # of the similarities in `matryoshka`

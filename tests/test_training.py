@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,15 @@ from app.workshop import Workshop, WorkshopSettings
 
 WIDTH = 48
 SMALL = HeadSettings(dims=(16, 8), steps=25, batch=32, learning_rate=1e-2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products on several threads wait for each other when the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
