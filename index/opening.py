@@ -11,7 +11,8 @@ import numpy as np
 
 from index import bits
 from index.codec import Codec, make_codec
-from index.documents import Documents, State, live_mask
+from index.database import Documents, State
+from index.documents import live_mask
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.layout import Layout, acquire_lock
 from index.matryoshka import prefixes

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from index.codec import Codec, make_codec
+from index.database import Documents, State
 from index.document import NO_VECTOR, Document
-from index.documents import Documents, State, by_rows, live_mask
+from index.documents import by_rows, live_mask
 from index.errors import InvalidInput, InvalidVector, StoreFormat
 from index.layout import Layout, acquire_lock
 from index.matryoshka import check_vector, normalise

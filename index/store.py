@@ -12,20 +12,19 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index import batch, bits, filters, funnel, results
+from index import batch, filters, funnel, results
 from index import documents as table
-from index.allowed import Allowed
 from index.batch import MODES, Outcome
+from index.database import peek
 from index.document import Document, StoredDocument, check_id
 from index.errors import DocumentNotFound, InvalidInput, SearchTimeout
-from index.filters import Condition
 from index.layout import Layout
+from index.matching import Matching, ids_in_batch
 from index.matryoshka import check_vector, normalise
 from index.merger import Merger
 from index.opening import Opened, open_directory
 from index.options import StoreOptions
 from index.plan import make_plan
-from index.postings import Postings
 from index.query import Answer, Query
 from index.space import Space
 from index.statistics import statistics
@@ -45,7 +44,7 @@ class Store:
         """Use `Store.open`."""
         self.options, self.layout = options, opened.layout
         self._lock, self._documents, self._vectors = opened.lock, opened.documents, opened.vectors
-        self._postings = Postings()
+        self._matching = Matching(opened.documents)
         self._thread = threading.local()
         self._closed = False
         self._writer = Writer(opened.documents, opened.vectors, opened.view)
@@ -68,7 +67,7 @@ class Store:
         layout = Layout(Path(path))
         if not layout.exists() or not layout.documents.exists():
             return None
-        return Space.from_json(table.peek(layout.documents).space)
+        return Space.from_json(peek(layout.documents).space)
 
     @property
     def space(self) -> Space:
@@ -101,7 +100,7 @@ class Store:
         plan = make_plan(query, view.space, view.count, self.options)
         if query.deadline is not None:
             _check_deadline(query.deadline)
-        allowed = self._allowed(view, query, node)
+        allowed = self._matching.allowed(view, node, query.exclude)
         rankings = funnel.search(view, unit, plan, allowed, query.deadline)
         with self._documents.reader() as db:
             return [
@@ -164,11 +163,7 @@ class Store:
             raise InvalidInput("an empty filter matches everything; delete by ids, or name a condition")
 
         def apply(work: batch.Batch) -> int:
-            view, look_up = self._writer.view, Postings(budget=0)
-            live = bits.changed(view.live, view.rows, work.next_row, work.killed)
-            found = filters.bitmap(node, lambda c: look_up.bitmap(work.db, c, work.next_row, 0), live)
-            rows = np.flatnonzero(bits.unpack(found, work.next_row)).tolist()
-            return batch.delete(work, list(table.ids_of(work.db, rows).values()))
+            return batch.delete(work, ids_in_batch(work, self._writer.view, node))
 
         count: int = self._writer.submit(Job(apply))
         return count
@@ -191,7 +186,8 @@ class Store:
             raise InvalidInput(f"limit must be at least 1, got {limit}")
         if after:
             check_id(after)
-        allowed = None if filter is None else self._filtered(self._writer.view, filters.parse(filter))
+        node = None if filter is None else filters.parse(filter)
+        allowed = None if node is None else self._matching.filtered(self._writer.view, node)
         with self._documents.reader() as db:
             ids = table.page(db, after, limit + 1, allowed)
             found = table.by_ids(db, ids[:limit])
@@ -201,11 +197,11 @@ class Store:
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Number of live documents that match."""
         view = self._writer.view
-        return view.count if filter is None else self._filtered(view, filters.parse(filter)).count
+        return view.count if filter is None else self._matching.filtered(view, filters.parse(filter)).count
 
     def stats(self) -> dict[str, Any]:
         """Counts, the shortlist's make, bytes on disk and in memory."""
-        return statistics(self._writer.view, self.layout, self._merger, self._postings.cached_bytes)
+        return statistics(self._writer.view, self.layout, self._merger, self._matching.cached_bytes)
 
     def close(self) -> None:
         """Finish waiting writes, save the shortlist, release the directory."""
@@ -218,29 +214,6 @@ class Store:
             stack.callback(self._documents.close)
             stack.callback(self._writer.close)
             stack.callback(self._merger.close)
-
-    def _allowed(self, view: View, query: Query, node: filters.Node | None) -> Allowed | None:
-        """Rows that may be found, or None when that is all of them."""
-        if node is None and query.exclude is None:
-            return None if view.all_live else Allowed(view.live, view.count, view.rows)
-        allowed = Allowed(view.live, view.count, view.rows) if node is None else self._filtered(view, node)
-        return allowed if query.exclude is None else self._without(allowed, query.exclude)
-
-    def _filtered(self, view: View, node: filters.Node) -> Allowed:
-        with self._documents.reader() as db:
-
-            def rows_of(condition: Condition) -> np.ndarray:
-                return self._postings.bitmap(db, condition, view.rows, view.epoch)
-
-            packed = filters.bitmap(node, rows_of, view.live)
-        return Allowed(packed, bits.count(packed), view.rows)
-
-    def _without(self, allowed: Allowed, doc_id: str) -> Allowed:
-        with self._documents.reader() as db:
-            found = table.stored(db, [doc_id])
-        rows = [old.row for old in found.values() if old.row < allowed.rows]
-        packed = bits.changed(allowed.packed, allowed.rows, allowed.rows, rows)
-        return Allowed(packed, bits.count(packed), allowed.rows)
 
     def _with_vectors(self, found: list[StoredDocument]) -> list[StoredDocument]:
         # Not the view's matrix: a document can be read a moment before its view is published.

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from index.codec import make_codec
+from index.database import Documents, State
 from index.document import metadata_hash, text_hash
-from index.documents import Documents, State, live_mask
+from index.documents import live_mask
 from index.errors import StoreFormat
 from index.graph import Graph
 from index.layout import Layout, acquire_lock

@@ -17,7 +17,7 @@ import numpy as np
 
 from index import bits
 from index.batch import Batch
-from index.documents import Documents
+from index.database import Documents
 from index.errors import FunnelError, StoreUnavailable
 from index.graph import Graph
 from index.matryoshka import prefixes

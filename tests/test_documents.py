@@ -10,8 +10,8 @@ import pytest
 from index import documents as table
 from index.allowed import Allowed
 from index.bits import pack
+from index.database import Documents, State, peek
 from index.document import Document
-from index.documents import Documents, State
 from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
 
 INITIAL = State(0, 1, "float32", 0, "{}")
@@ -177,7 +177,7 @@ def test_what_is_no_file_of_ours_is_corrupt(tmp_path: Path, content: bytes | Non
     with pytest.raises(StoreCorrupt, match="odd%20name"):
         Documents(path)
     with pytest.raises(StoreCorrupt, match="odd%20name"):
-        table.peek(path)
+        peek(path)
 
 
 def test_a_document_past_the_committed_rows_is_corrupt(docs: Documents) -> None:

@@ -66,7 +66,7 @@ def test_the_store_can_be_imported_without_the_app() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_files_stay_small(name: str) -> None:
-    """Under 300 lines, each with a docstring that says what it is."""
+    """Under 250 lines, each with a docstring that says what it is."""
     source = MODULES[name].read_text()
-    assert source.count("\n") < 300
+    assert source.count("\n") < 250
     assert ast.get_docstring(ast.parse(source))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.bits import unpack
-from index.documents import SCHEMA
+from index.database import SCHEMA
 from index.filters import Condition
 from index.postings import Postings
 

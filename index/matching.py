@@ -1,0 +1,56 @@
+"""Which rows a search may find: the live ones that pass the filter, less the one that is left out."""
+
+import numpy as np
+
+from index import bits, filters
+from index.allowed import Allowed
+from index.batch import Batch
+from index.database import Documents
+from index.documents import ids_of, stored
+from index.filters import Condition, Node
+from index.postings import Postings
+from index.view import View
+
+
+class Matching:
+    """Answers filters over a view, with a cache of their conditions' bitmaps."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents, self._postings = documents, Postings()
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes held by cached bitmaps."""
+        return self._postings.cached_bytes
+
+    def allowed(self, view: View, node: Node | None, exclude: str | None = None) -> Allowed | None:
+        """Rows that may be found, or None when that is all of them."""
+        if node is None and exclude is None and view.all_live:
+            return None
+        allowed = Allowed(view.live, view.count, view.rows) if node is None else self.filtered(view, node)
+        return allowed if exclude is None else self._without(allowed, exclude)
+
+    def filtered(self, view: View, node: Node) -> Allowed:
+        """The live rows that pass a filter."""
+        with self._documents.reader() as db:
+
+            def rows_of(condition: Condition) -> np.ndarray:
+                return self._postings.bitmap(db, condition, view.rows, view.epoch)
+
+            packed = filters.bitmap(node, rows_of, view.live)
+        return Allowed(packed, bits.count(packed), view.rows)
+
+    def _without(self, allowed: Allowed, doc_id: str) -> Allowed:
+        with self._documents.reader() as db:
+            found = stored(db, [doc_id])
+        rows = [old.row for old in found.values() if old.row < allowed.rows]
+        packed = bits.changed(allowed.packed, allowed.rows, allowed.rows, rows)
+        return Allowed(packed, bits.count(packed), allowed.rows)
+
+
+def ids_in_batch(batch: Batch, view: View, node: Node) -> list[str]:
+    """Ids that pass a filter inside an open commit, whose earlier jobs are seen and which no cache may know of."""
+    look_up, rows = Postings(budget=0), batch.next_row
+    live = bits.changed(view.live, view.rows, rows, batch.killed)
+    found = filters.bitmap(node, lambda condition: look_up.bitmap(batch.db, condition, rows, 0), live)
+    return list(ids_of(batch.db, np.flatnonzero(bits.unpack(found, rows)).tolist()).values())
