@@ -160,6 +160,15 @@ def test_readers_that_come_too_late_are_told(docs: Documents) -> None:
             pass
 
 
+def test_readers_that_slip_in_while_it_closes_are_told(docs: Documents) -> None:
+    """Those past the gate find no connection, and hand that on to the next."""
+    docs.close()
+    docs._closing = False
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="closed"), docs.reader():
+            pass
+
+
 def test_a_failing_read_gives_its_connection_back(docs: Documents) -> None:
     """More failures than there are connections do not exhaust them."""
     for _ in range(20):

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -181,6 +180,14 @@ DOCS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store of DOCS."""
+    with opened(tmp_path_factory.mktemp("filters") / "data") as store:
+        put(store, DOCS)
+        yield store
+
+
 @pytest.mark.parametrize(
     ("filter", "expected"),
     [
@@ -217,11 +224,9 @@ DOCS: list[dict[str, Any]] = [
     ],
     ids=str,
 )
-def test_the_rules_by_hand(tmp_path: Path, filter: dict[str, Any], expected: list[int]) -> None:
+def test_the_rules_by_hand(by_hand: Store, filter: dict[str, Any], expected: list[int]) -> None:
     """A type mismatch never matches; a missing key matches only $exists: false, $ne, $nin and $not."""
-    with opened(tmp_path / "data") as store:
-        put(store, DOCS)
-        assert matching(store, filter) == expected == [i for i, m in enumerate(DOCS) if matches(m, filter)]
+    assert matching(by_hand, filter) == expected == [i for i, m in enumerate(DOCS) if matches(m, filter)]
 
 
 def nested(depth: int) -> dict[str, Any]:

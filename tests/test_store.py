@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index import funnel
 from index.document import Document
 from index.errors import DocumentNotFound, InvalidDocument, InvalidInput
 from index.options import StoreOptions
@@ -115,6 +116,27 @@ def test_an_answer_says_of_which_moment_it_is(store: Store) -> None:
     answer = store.search(V[0], Query())[0]
     assert (answer.count, answer.generation, answer.fingerprint) == (50, 1, store.space.fingerprint_id)
     assert set(answer.timing_ms) == {"shortlist", "rerank", "documents"}
+
+
+@pytest.mark.parametrize(("moves", "expected"), [(1, 10), (99, 9)])
+def test_documents_that_move_during_a_search_are_searched_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moves: int, expected: int
+) -> None:
+    """What moved between the ranking and the reading is found at its new row; after four tries it is left out."""
+    real, moved = funnel.search, iter(range(moves))
+
+    def search_then_move(*arguments: Any) -> Any:
+        rankings = real(*arguments)
+        if (n := next(moved, None)) is not None:
+            store.write([Document("d00000", f"moved {n}")], {0: V[0]})
+        return rankings
+
+    monkeypatch.setattr(funnel, "search", search_then_move)
+    hits = store.search(V[0], Query(limit=10, exact=True))[0].hits
+    assert len(hits) == expected
+    assert (hits[0].doc_id == "d00000") == (moves == 1)
+    if moves == 1:
+        assert hits[0].text == "moved 0"
 
 
 @pytest.mark.parametrize("options", [FLAT, GRAPH, StoreOptions(storage="int8")], ids=["flat", "hnsw", "int8"])
