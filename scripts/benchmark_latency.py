@@ -30,7 +30,6 @@ from index.query import Query
 from index.store import Store
 
 LOAD = 4_096  # documents written at a time
-WARM_UP = 50
 RECALL_QUERIES = 200
 STAGES = ("embed", "shortlist", "rerank", "documents", "total", "http")
 
@@ -96,15 +95,18 @@ def recall(path: Path, embedder: Embedder, queries: np.ndarray) -> float:
     return float(np.mean([recall_at_k([h.doc_id for h in f.hits], [h.doc_id for h in e.hits], 10) for f, e in pairs]))
 
 
-def ask(server: Server, bodies: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """Milliseconds of every stage, of the whole handling and of the request as the client sees it."""
+def ask(server: Server, bodies: Sequence[dict[str, Any]], warm_up: int) -> dict[str, list[float]]:
+    """Milliseconds of every stage, of the whole handling and of the request as the client sees it.
+
+    The first `warm_up` requests do not count.
+    """
     taken: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for number, body in enumerate(bodies):
         started = time.perf_counter()
         answer = server.client.post("/search", json=body)
         elapsed = (time.perf_counter() - started) * 1e3
         answer.raise_for_status()
-        if number >= WARM_UP:
+        if number >= warm_up:
             timing = answer.json()["timing_ms"] | {"http": elapsed}
             for stage in STAGES:
                 taken[stage].append(timing.get(stage) or 0.0)
@@ -118,7 +120,9 @@ def percentiles(taken: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def measure(size: int, embedder: Embedder, texts: list[str], vectors: np.ndarray, asked: list[str]) -> dict[str, Any]:
+def measure(
+    size: int, embedder: Embedder, texts: list[str], vectors: np.ndarray, asked: list[str], warm_up: int
+) -> dict[str, Any]:
     """One size: fill, serve, ask both ways."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "data"
@@ -129,8 +133,8 @@ def measure(size: int, embedder: Embedder, texts: list[str], vectors: np.ndarray
         try:
             server.wait()
             encoded = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in unit]
-            by_vector = percentiles(ask(server, [{"vector": vector} for vector in encoded]))
-            by_text = percentiles(ask(server, [{"query": text} for text in asked]))
+            by_vector = percentiles(ask(server, [{"vector": vector} for vector in encoded], warm_up))
+            by_text = percentiles(ask(server, [{"query": text} for text in asked], warm_up))
             stats = server.client.get("/stats").json()
             plan = server.client.post("/search", json={"vector": encoded[0]}).json()["funnel"]["stages"]
             memory = server.memory()
@@ -164,6 +168,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of collections and pairs files")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 63_436, 370_000])
     parser.add_argument("--queries", type=int, default=1_000)
+    parser.add_argument("--warm-up", type=int, default=50, help="requests that do not count")
     parser.add_argument("--out", type=Path, help="store the results as JSON")
     arguments = parser.parse_args()
     embedder = load_embedder(Settings())
@@ -175,8 +180,8 @@ def main() -> None:
     key = embedder.space.fingerprint_id
     texts = shortest(texts, largest)
     vectors = cached(key, "latency", texts, lambda t: embedder.embed_documents(t).vectors)
-    asked = queries[: arguments.queries + WARM_UP]
-    results = [measure(size, embedder, texts, vectors, asked) for size in arguments.sizes]
+    asked = queries[: arguments.queries + arguments.warm_up]
+    results = [measure(size, embedder, texts, vectors, asked, arguments.warm_up) for size in arguments.sizes]
     show(results)
     model = {"model": embedder.model_name, "fingerprint": key, "queries": arguments.queries}
     store_results(arguments.out, {**model, "sizes": results})

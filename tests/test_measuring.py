@@ -1,0 +1,71 @@
+"""The measuring scripts run at a smoke size on a small collection made here."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+TOPICS = ("bread", "bicycles", "volcanoes", "chess", "tax law", "penguins", "violins", "compilers")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with one collection in BEIR's layout, of 64 texts and 8 judged queries."""
+    folder = tmp_path / "data" / "topics"
+    folder.mkdir(parents=True)
+    texts = [f"Chapter {i} of a book about {TOPICS[i % 8]}, with more on {TOPICS[i % 8]}." for i in range(64)]
+    rows = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(texts)]
+    write(folder / "corpus.jsonl.gz", rows)
+    write(folder / "queries.jsonl.gz", [{"_id": f"q{i}", "text": topic} for i, topic in enumerate(TOPICS)])
+    judged = "".join(f"q{i % 8}\td{i}\t1\n" for i in range(64))
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    return tmp_path / "data"
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def run(tmp_path: Path, script: str, *arguments: str) -> dict[str, object]:
+    """Run a script in an empty folder and return the results that it stored."""
+    out = tmp_path / "results.json"
+    command = [sys.executable, SCRIPTS / script, *arguments, "--out", out]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results: dict[str, object] = json.loads(out.read_text())
+    assert results["command"]
+    assert results["versions"]
+    return results
+
+
+def test_the_funnel_is_evaluated(tmp_path: Path, data: Path) -> None:
+    """Every row of the table is there, and a shortlist that covers the collection agrees with exact search."""
+    results = run(tmp_path, "evaluate_funnel.py", "--data", str(data), "topics", "--no-baselines")
+    rows = results["collections"]["topics"]["rows"]  # type: ignore[index]
+    assert rows["funnel 100"] == rows["exact 768"]
+    assert rows["exact 768"]["ndcg@10"] > 0.9
+
+
+@pytest.mark.long
+def test_latency_is_measured(tmp_path: Path, data: Path) -> None:
+    """A real server is asked by vector and by text."""
+    results = run(
+        tmp_path, "benchmark_latency.py", "--data", str(data), "--sizes", "60", "--queries", "8", "--warm-up", "2"
+    )
+    (size,) = results["sizes"]  # type: ignore[misc]
+    assert size["recall@10"] == 1.0
+    assert size["text_in_ms"]["embed"]["p50"] > 0
+
+
+@pytest.mark.long
+def test_ingest_is_measured(tmp_path: Path, data: Path) -> None:
+    """The command line fills a real server, and a plain encode of the same texts is timed beside it."""
+    corpus = str(data / "topics" / "corpus.jsonl.gz")
+    results = run(tmp_path, "benchmark_ingest.py", corpus, "--parts", "2", "--bare", "1")
+    assert results["documents"] == 64
+    assert results["ratio_to_bare_encode"]["mean"] > 0  # type: ignore[index]
