@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from app.logs import log_config
 from app.settings import Settings
 
 POLL_SECONDS = 0.005
@@ -90,7 +91,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, watche
 
 
 def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
-    quiet = {"log_level": "critical"} if "uds" in where else {"log_level": settings.log_level}
+    level = "critical" if "uds" in where else settings.log_level
     return uvicorn.Config(
         app,
         lifespan="on",
@@ -98,7 +99,7 @@ def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        **quiet,
+        log_config=log_config(level),
         **where,
     )
 
