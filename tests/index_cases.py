@@ -1,16 +1,20 @@
 """Vectors, documents and brute-force answers for the tests of the index."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from index.batch import Batch
 from index.document import Document
 from index.options import StoreOptions
 from index.space import Space
 from index.store import Store
+from index.writer import Job
 
 SPACE = Space(32, 8, {"model": "test"})
 FLAT = StoreOptions(shortlist_index="flat")
@@ -82,3 +86,24 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.005)
+
+
+def together(store: Store, calls: Sequence[Callable[[], Any]]) -> list["Future[Any]"]:
+    """Run calls in threads while the writer is held up, so that they wait together and share one commit."""
+    started, go = threading.Event(), threading.Event()
+
+    def hold(_: Batch) -> None:
+        started.set()
+        go.wait(10)
+
+    with ThreadPoolExecutor(len(calls) + 1) as pool:
+        held = pool.submit(store._writer.submit, Job(hold))
+        started.wait(10)
+        futures = []
+        for waiting, call in enumerate(calls, 1):
+            futures.append(pool.submit(call))
+            while store._writer._jobs.qsize() < waiting:
+                threading.Event().wait(0.001)
+        go.set()
+        held.result(10)
+    return futures

@@ -2,9 +2,7 @@
 
 import errno
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from index.shortlist import Shortlist
 from index.store import Store
 from index.verify import verify
 from index.writer import Adopt, Job
-from index_cases import opened, unit_vectors
+from index_cases import opened, together, unit_vectors
 
 V = unit_vectors(64)
 Calls = list[Callable[[], Any]]
@@ -41,27 +39,6 @@ def put(store: Store, doc_id: str, vector: int) -> Any:
 def nearest(store: Store, vector: int) -> str:
     """The id of the best hit."""
     return store.search(V[vector], Query(limit=1))[0].hits[0].doc_id
-
-
-def together(store: Store, calls: Calls) -> list["Future[Any]"]:
-    """Run calls in threads while the writer is held up, so that they wait together and share one commit."""
-    started, go = threading.Event(), threading.Event()
-
-    def hold(_: Batch) -> None:
-        started.set()
-        go.wait(10)
-
-    with ThreadPoolExecutor(len(calls) + 1) as pool:
-        held = pool.submit(store._writer.submit, Job(hold))
-        started.wait(10)
-        futures = []
-        for waiting, call in enumerate(calls, 1):
-            futures.append(pool.submit(call))
-            while store._writer._jobs.qsize() < waiting:
-                threading.Event().wait(0.001)
-        go.set()
-        held.result(10)
-    return futures
 
 
 def refuse(_: Batch) -> None:
@@ -224,55 +201,3 @@ def test_a_graph_that_cannot_be_adopted_hurts_only_the_merger(store: Store, monk
         store._writer.submit(Adopt(graph, store.view.generation))
     put(store, "b", 1)
     assert nearest(store, 1) == "b"
-
-
-def test_closing_finishes_what_waits_and_refuses_the_rest(tmp_path: Path) -> None:
-    """Every caller is answered; what was acknowledged is there afterwards."""
-    store = opened(tmp_path / "data")
-    closer = threading.Thread(target=store.close)
-
-    def close_later() -> None:
-        closer.start()
-
-    futures = together(
-        store,
-        [
-            lambda: put(store, "a", 0),
-            lambda: put(store, "b", 1),
-            lambda: store._writer.submit(Job(lambda _: close_later())),
-        ],
-    )
-    assert [future.exception() for future in futures] == [None] * 3
-    closer.join(10)
-    with pytest.raises(StoreUnavailable, match="closed"):
-        put(store, "c", 2)
-    store.close()
-    with opened(tmp_path / "data") as store:
-        assert [d.doc_id for d in store.get(["a", "b", "c"])] == ["a", "b"]
-
-
-def test_callers_never_hang_when_the_store_closes_under_them(tmp_path: Path) -> None:
-    """Writers and readers get an answer or StoreUnavailable."""
-    store = opened(tmp_path / "data")
-    put(store, "a", 0)
-    answers: list[str] = []
-
-    def work(call: Callable[[], Any]) -> None:
-        try:
-            while True:
-                call()
-        except StoreUnavailable:
-            answers.append("closed")
-
-    def search() -> None:
-        store.search(V[0], Query())
-
-    calls = [search, lambda: put(store, "b", 1), lambda: store.get(["a"], with_vector=True), lambda: store.scroll(1)]
-    threads = [threading.Thread(target=work, args=(call,)) for call in calls * 3]
-    for thread in threads:
-        thread.start()
-    threading.Event().wait(0.1)
-    store.close()
-    for thread in threads:
-        thread.join(20)
-    assert answers == ["closed"] * 12
