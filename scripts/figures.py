@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Write docs/figures.md from the stored results in docs/results/.
+
+./scripts/figures.py
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+RESULTS = DOCS / "results"
+HEAD = """# Figures
+
+Written by `scripts/figures.py` from the files in `docs/results/`, which hold commit, versions and command of each
+run. Collections are those of the repository's data recipe: SQuAD 1.1 dev, Cranfield, ADI, and every package of
+Debian 12 (known-item: the synopsis searches the long description). None of them was used to train the bundled model.
+"""
+MIB = 1 << 20
+
+
+def main() -> None:
+    """Gather the sections whose results are there."""
+    sections = (relevance, latency, ingest, crashes)
+    text = "\n".join([HEAD, *(line for section in sections for line in section())])
+    (DOCS / "figures.md").write_text(text.rstrip() + "\n")
+
+
+def load(name: str) -> dict[str, Any] | None:
+    """Stored results by name, None when there are none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """A Markdown table; numbers to the right."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|---|" + "---:|" * (len(head) - 1)
+    yield from ("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+    yield ""
+
+
+def source(results: Mapping[str, Any]) -> Iterator[str]:
+    """Where a table comes from."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    yield f"`{results['command']}` at commit {results['commit']}; {results['machine']}; {versions}."
+    yield ""
+
+
+def relevance() -> Iterator[str]:
+    """Prefix, funnel and exact search on judged collections."""
+    if (results := load("funnel")) is None:
+        return
+    yield "## Relevance and recall"
+    yield ""
+    for name, found in results["collections"].items():
+        yield f"**{name}**: {found['documents']:,} documents, {found['queries']:,} queries ({found['task']})"
+        yield ""
+        exact = next(row for label, row in found["rows"].items() if label.startswith("exact"))
+        rows = [
+            (label, *(f"{row[key]:.4f}" for key in ("ndcg@10", "mrr@10", "recall@10")), share(row, exact))
+            for label, row in found["rows"].items()
+        ]
+        yield from table(("", "nDCG@10", "MRR@10", "recall@10 of exact", "share of exact nDCG@10"), rows)
+    yield from source(results)
+
+
+def share(row: Mapping[str, float], exact: Mapping[str, float]) -> str:
+    """nDCG@10 as a share of exact search's."""
+    return f"{100 * row['ndcg@10'] / exact['ndcg@10']:.1f} %"
+
+
+def latency() -> Iterator[str]:
+    """Milliseconds by stage and size."""
+    if (results := load("latency")) is None:
+        return
+    stages = ("embed", "shortlist", "rerank", "documents", "total", "http")
+    yield "## Latency"
+    yield ""
+    yield "Milliseconds, p50 / p99, one connection, one query at a time; `http` is what the client waits."
+    yield ""
+    rows = []
+    for size in results["sizes"]:
+        for way, label in (("vector_in_ms", "vector"), ("text_in_ms", "text")):
+            cells = [f"{size[way][stage]['p50']:.2f} / {size[way][stage]['p99']:.2f}" for stage in stages]
+            rows.append((f"{size['documents']:,}", size["stages"][0][1], f"{size['recall@10']:.3f}", label, *cells))
+    yield from table(("documents", "shortlist", "recall@10", "in", *stages), rows)
+    yield f"{results['queries']:,} queries each way, recall@10 over 200 of them."
+    yield ""
+    yield from source(results)
+
+
+def ingest() -> Iterator[str]:
+    """Throughput, memory and disk."""
+    if (results := load("ingest-debian")) is None:
+        return
+    memory = results["memory_bytes"]
+    yield "## Ingest"
+    yield ""
+    rows = [
+        ("documents", f"{results['documents']:,}"),
+        ("documents a second, `funnel ingest` to a running service", results["documents_per_second"]),
+        ("rate as a multiple of bare `model.encode` on the same texts", results["ratio_to_bare_encode"]["mean"]),
+        ("resident memory of the service at the end, anonymous + file-backed",
+         f"{memory['anonymous'] // MIB} + {memory['file'] // MIB} MiB"),
+        ("bytes on disk a document", f"{results['disk_bytes_per_document']:,}"),
+    ]  # fmt: skip
+    yield from table(("Debian packages", ""), rows)
+    yield f"Ratio by part: {', '.join(map(str, results['ratio_to_bare_encode']['parts']))}."
+    yield ""
+    yield from source(results)
+
+
+def crashes() -> Iterator[str]:
+    """Kill campaigns."""
+    found = [results for name in ("crash-none", "crash-bundled") if (results := load(name))]
+    if not found:
+        return
+    yield "## Kills"
+    yield ""
+    yield "SIGKILL of the real server under concurrent writers; after each the directory is verified and compared."
+    yield ""
+    rows = [(r["model"], r["kills"], f"{r['acknowledged_changes']:,}", 0, r["command"]) for r in found]
+    yield from table(("model", "kills", "acknowledged changes", "lost", "command"), rows)
+
+
+if __name__ == "__main__":
+    main()
