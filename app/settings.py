@@ -108,6 +108,16 @@ def store_options(settings: Settings) -> StoreOptions:
     )
 
 
+def described() -> str:
+    """Every setting as a Markdown table: docs/settings.md, which a test compares with this."""
+    rows = ["# Settings", "", "From the environment, or a `.env` file in the working directory.", ""]
+    rows += ["| Variable | Default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `FUNNEL_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
 def _line(item: Any) -> str:
     """`FUNNEL_PORT: Input should be a valid integer, ... (got 'abc')`."""
     return f"FUNNEL_{str(item['loc'][0]).upper()}: {item['msg']} (got {item['input']!r})"

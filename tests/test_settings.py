@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, load_settings, store_options
+from app.settings import Settings, SettingsError, described, load_settings, store_options
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +64,9 @@ def test_the_store_gets_its_part() -> None:
     options = store_options(settings)
     for name in ("storage", "flat_limit", "max_limit", "max_shortlist", "shortlist_index", "shortlist_codes"):
         assert getattr(options, name) == getattr(settings, name)
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    """docs/settings.md says what the program says; write it again with the line that this test runs."""
+    page = Path(__file__).parent.parent / "docs" / "settings.md"
+    assert page.read_text() == described(), "python -c 'from app.settings import *; print(described(), end=\"\")'"
