@@ -164,7 +164,7 @@ def verify(data_dir: Folder = None, json: Json = False) -> None:
 
     Stop the service first.
 
-    [bold]funnel verify ./data[/bold]
+    [bold]funnel verify --data-dir ./data[/bold]
     """
     from app.cli_directory import run_verify
 

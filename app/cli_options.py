@@ -13,7 +13,8 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Open this directory instead of asking a service.", show_default=False)
 ]
 Folder = Annotated[
-    Path | None, typer.Argument(metavar="[DATA_DIR]", help="The index.", show_default="FUNNEL_DATA_DIR or data")
+    Path | None,
+    typer.Option("--data-dir", help="The index; stop its service first.", show_default="FUNNEL_DATA_DIR or data"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Form = Annotated[

@@ -155,9 +155,20 @@ def test_directory(funnel: Run, tmp_path: Path) -> None:
     assert funnel("delete", "--filter", '{"n": {"$lt": 10}}', "--yes", "--data-dir", data).out == "deleted 10\n"
     assert json.loads(funnel("stats", "--data-dir", data, "--json").out)["count"] == 20
     assert json.loads(funnel("info", "--data-dir", data, "--json").out)["dim"] == DIM
-    report = json.loads(funnel("verify", data, "--json").out)
+    report = json.loads(funnel("verify", "--data-dir", data, "--json").out)
     assert report["ok"]
     assert report["count"] == 20
+
+
+@pytest.mark.usefixtures("without_model")
+def test_the_directory_of_the_settings(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """verify and reindex take FUNNEL_DATA_DIR when no --data-dir is given, and ask to stop its service first."""
+    data = tmp_path / "data"
+    funnel("ingest", jsonl(tmp_path / "a.jsonl", *with_vectors(3)), "--data-dir", data)
+    monkeypatch.setenv("FUNNEL_DATA_DIR", str(data))
+    assert "3 documents, all is well" in funnel("verify").out
+    for command in ("verify", "reindex"):
+        assert "stop its service first" in funnel(command, "--help").out
 
 
 @pytest.mark.usefixtures("without_model")
@@ -169,7 +180,7 @@ def test_verify_finds_damage(funnel: Run, tmp_path: Path) -> None:
     with vectors.open("r+b") as stream:
         stream.seek(5)
         stream.write(b"\x41\x99")
-    done = funnel("verify", data)
+    done = funnel("verify", "--data-dir", data)
     assert done.code == 1
     assert "wrong" in done.out
 
@@ -177,8 +188,7 @@ def test_verify_finds_damage(funnel: Run, tmp_path: Path) -> None:
 def test_locked_directory(funnel: Run, url: str, tmp_path: Path) -> None:
     """A directory that a service has open is refused in one line that names --url."""
     for command in ("stats", "verify"):
-        where = ["--data-dir"] if command == "stats" else []
-        done = funnel(command, *where, tmp_path / "served")
+        done = funnel(command, "--data-dir", tmp_path / "served")
         assert done.code == 1
         assert "another process" in done.err
         assert "Traceback" not in done.err
@@ -189,7 +199,7 @@ def test_errors_are_one_line(funnel: Run, tmp_path: Path, monkeypatch: pytest.Mo
     """No index, no file, no service, a wrong setting: one line each, and exit code 1."""
     missing = tmp_path / "missing"
     assert funnel("stats", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
-    assert funnel("verify", missing).err == f"error: there is no index in {missing}\n"
+    assert funnel("verify", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
     assert funnel("ingest", missing.with_suffix(".jsonl")).err.endswith("No such file or directory\n")
     monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
     unreachable = funnel("info", "--url", "http://127.0.0.1:9")
@@ -206,12 +216,12 @@ def test_reindex(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with in_process(app, settings) as transport, Client(transport=transport) as client:
         client.ingest({"id": f"d{n}", "text": f"t{n}"} for n in range(10))
     monkeypatch.setattr("app.embedder.load_embedder", lambda _: HashEmbedder("2"))
-    done = funnel("reindex", settings.data_dir)
+    done = funnel("reindex", "--data-dir", settings.data_dir)
     assert (done.code, done.out) == (0, "10 documents are now indexed with hash-words\n")
     space = Store.stored_space(settings.data_dir)
     assert space is not None
     assert space.fingerprint["revision"] == "2"
-    assert funnel("verify", settings.data_dir).code == 0
+    assert funnel("verify", "--data-dir", settings.data_dir).code == 0
 
 
 @pytest.mark.usefixtures("without_model")
@@ -219,4 +229,4 @@ def test_reindex_needs_a_model(funnel: Run, tmp_path: Path) -> None:
     """Without a model there is nothing to embed with, and the message says so."""
     data = tmp_path / "data"
     funnel("ingest", jsonl(tmp_path / "a.jsonl", *with_vectors(3)), "--data-dir", data)
-    assert "FUNNEL_MODEL" in funnel("reindex", data).err
+    assert "FUNNEL_MODEL" in funnel("reindex", "--data-dir", data).err
