@@ -5,6 +5,7 @@ rows are masked by the view). It is thrown away when metadata changed in place.
 """
 
 import sqlite3
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from index.filters import Condition
 
 CACHE_BYTES = 64 << 20
+ENTRY_BYTES = 512  # of an entry's objects beside its bitmap and the condition's texts and numbers
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Cached:
 
 
 class Postings:
-    """Answers conditions from the inverted table."""
+    """Answers conditions from the inverted table; `budget` bounds the bytes of everything it keeps."""
 
     def __init__(self, budget: int = CACHE_BYTES) -> None:
         self._budget = budget
@@ -53,13 +55,18 @@ class Postings:
 
     def _remember(self, condition: Condition, cached: Cached) -> None:
         with self._lock:
-            previous = self._cache.pop(condition, None)
-            self._bytes -= previous.packed.nbytes if previous else 0
+            if previous := self._cache.pop(condition, None):
+                self._bytes -= _cost(condition, previous)
             self._cache[condition] = cached
-            self._bytes += cached.packed.nbytes
+            self._bytes += _cost(condition, cached)
             while self._bytes > self._budget:
-                _, oldest = self._cache.popitem(last=False)
-                self._bytes -= oldest.packed.nbytes
+                self._bytes -= _cost(*self._cache.popitem(last=False))
+
+
+def _cost(condition: Condition, cached: Cached) -> int:
+    """Bytes of an entry: a distinct condition on few rows weighs more than its bitmap."""
+    values = sys.getsizeof(condition.values) + sum(map(sys.getsizeof, condition.values))
+    return ENTRY_BYTES + cached.packed.nbytes + sys.getsizeof(condition.key) + values
 
 
 def _look_up(db: sqlite3.Connection, condition: Condition, start: int, stop: int) -> np.ndarray:

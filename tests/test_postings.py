@@ -1,6 +1,7 @@
 """The cache of filter bitmaps."""
 
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -76,16 +77,38 @@ def test_an_older_view_gets_its_own_answer(db: sqlite3.Connection) -> None:
 
 def test_the_cache_keeps_to_its_budget(db: sqlite3.Connection) -> None:
     """The oldest bitmaps go; the count of bytes stays right; no budget means no cache."""
-    postings = Postings(budget=100)
+    postings = Postings(budget=10_000)
     for value in range(50):
         rows(postings, db, Condition("k", "=", "n", (value,)), 80)
-        assert postings.cached_bytes <= 100
-    assert postings.cached_bytes == 100
+        assert postings.cached_bytes <= 10_000
+    assert postings.cached_bytes > 10_000 - 1_000
     rows(postings, db, Condition("k", "=", "n", (49,)), 160)
-    assert postings.cached_bytes == sum(cached.packed.nbytes for cached in postings._cache.values()) <= 100
+    alone = Postings()
+    for condition, cached in postings._cache.items():
+        rows(alone, db, condition, cached.rows)
+    assert postings.cached_bytes == alone.cached_bytes <= 10_000
     none = Postings(budget=0)
     rows(none, db, ONE, 80)
     assert none.cached_bytes == 0
+
+
+def test_the_budget_is_of_real_memory(db: sqlite3.Connection) -> None:
+    """Thousands of conditions on few rows, and lists of thousands of strings, do not grow past it."""
+    budget = 2 << 20
+    postings = Postings(budget)
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            rows(postings, db, Condition(f"key {number}", "=", "s", (f"value {number}",)), 8)
+        for number in range(5):
+            strings = tuple(f"{number} {value:>60}" for value in range(10_000))
+            rows(postings, db, Condition("k", "IN", "s", strings), 8)
+        del strings
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.5 * budget
+    assert len(postings._cache) > 0
 
 
 @pytest.mark.parametrize(

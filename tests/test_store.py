@@ -98,7 +98,7 @@ def test_statistics_tell_what_there_is(store: Store) -> None:
     assert disk["total"] == sum(size for kind, size in disk.items() if kind != "total")
     assert disk["documents"] > 0
     assert disk["vectors"] >= 50 * 128
-    assert stats["memory_bytes"]["filter_cache"] == 7
+    assert stats["memory_bytes"]["filter_cache"] > 7
 
 
 def test_what_was_written_is_searchable_at_once(store: Store) -> None:
