@@ -19,15 +19,12 @@ import httpx
 
 from app.client_errors import ClientError, ProblemError, Unreachable, problem_of
 from app.client_ingest import Failure, Totals, chunks, events
+from app.client_retry import Again, once, repeatable, resumable
 
 __all__ = ["Client", "ClientError", "Failure", "ProblemError", "Totals", "Unreachable"]
 
 Mode = Literal["upsert", "insert_only", "update_only"]
 Answer = TypeVar("Answer")
-BUSY = (429, 503)
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
-# A read timeout is not among them: it has waited long enough already.
-BROKEN = (*NOT_SENT, httpx.NetworkError, httpx.RemoteProtocolError)
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds
 
 
@@ -73,9 +70,10 @@ class Client:
         A repeated ingest is quick: the service neither embeds nor moves what has not changed.
         """
         totals = Totals()
+        again = resumable if mode == "upsert" else once
         for body in chunks(documents):
             tell = partial(_tell, progress, totals)
-            totals = totals.plus(self._patiently(partial(self._send, body, mode, tell), mode == "upsert"))
+            totals = totals.plus(self._patiently(partial(self._send, body, mode, tell), again))
         return totals
 
     def get(self, document_id: str, with_vector: bool = False) -> dict[str, Any]:
@@ -125,20 +123,15 @@ class Client:
                 tell(event)
         return event
 
-    def _patiently(self, send: Callable[[], Answer], repeatable: bool = True) -> Answer:
-        """Try until it works, with growing pauses; what may have happened already only if `repeatable`."""
-        again = BROKEN if repeatable else NOT_SENT
+    def _patiently(self, send: Callable[[], Answer], again: Again = repeatable) -> Answer:
+        """Try until it works, with growing pauses, as long as `again` says so of the error."""
         for attempt in range(self._attempts - 1):
-            wait = None
             try:
                 return self._once(send)
-            except ProblemError as error:
-                if error.status not in BUSY:
+            except ClientError as error:
+                if not again(error):
                     raise
                 wait = error.retry_after
-            except Unreachable as error:
-                if not isinstance(error.__cause__, again):
-                    raise
             time.sleep(min(wait or FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
         return self._once(send)
 

@@ -13,6 +13,8 @@ import httpx
 class ClientError(Exception):
     """Base of all errors of the client."""
 
+    retry_after: float | None = None  # seconds that the service asks to wait
+
 
 class ProblemError(ClientError):
     """The service refused a request: `type` is stable, `detail` says what to change."""
@@ -23,7 +25,7 @@ class ProblemError(ClientError):
         self.status: int = members.get("status", 0)
         self.detail: str = members.get("detail", "")
         self.members = members
-        self.retry_after = retry_after  # seconds
+        self.retry_after = retry_after
         super().__init__(f"{self.title}: {self.detail} ({self.status}, {self.type})")
 
 

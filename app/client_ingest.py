@@ -67,14 +67,15 @@ def chunks(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The progress lines of a streamed answer, and its summary last.
 
-    Raises ProblemError when the summary tells one, Unreachable when there is no summary.
+    Raises ProblemError when the summary tells one, with the counts among its members; Unreachable when there is no
+    summary.
     """
     for line in lines:
         event = json.loads(line)
         if event["type"] == "summary":
             if event["status"] not in STORED_OR_REFUSED:
-                problem = event.get("problem") or {"title": "the ingest failed"}
-                raise ProblemError({"status": event["status"], **problem})
+                problem = event.get("problem") or {"type": "about:blank", "title": "the ingest failed"}
+                raise ProblemError({**event, **problem})
             yield event
             return
         yield event

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.client import Client, ProblemError, Totals, Unreachable
+from app.client import Client, Mode, ProblemError, Totals, Unreachable
 from app.client_ingest import CHUNK_DOCUMENTS, chunks, events
 from app.main import create_app
 from app.serving import in_process
@@ -126,6 +126,58 @@ def test_busy_service_is_tried_again() -> None:
     busy = httpx.Response(503, headers={"retry-after": "0"}, json={"type": "/problems/queue-full", "status": 503})
     with answering(busy, busy, httpx.Response(200, json={"count": 1})) as client:
         assert client.stats() == {"count": 1}
+
+
+def stopped(created: int) -> httpx.Response:
+    """A streamed ingest that the store has stopped after that many documents."""
+    problem = {"type": "/problems/store-unavailable", "title": "busy", "status": 503}
+    summary = {"type": "summary", "status": 503, "created": created, "problem": problem}
+    return httpx.Response(200, text=json.dumps(summary) + "\n")
+
+
+DONE = {"type": "summary", "status": 200, "created": 1} | dict.fromkeys(
+    ("processed", "updated", "unchanged", "failed", "superseded", "truncated"), 0
+)
+
+
+@pytest.mark.parametrize(("mode", "created", "repeated"), [
+    ("upsert", 1, True), ("insert_only", 0, True), ("insert_only", 1, False),
+])  # fmt: skip
+def test_a_stopped_ingest_is_repeated_only_if_that_changes_nothing(
+    mode: Mode, created: int, repeated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """insert_only would refuse what its first run has stored, so that it is not run again after a part of it."""
+    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    with answering(stopped(created), httpx.Response(200, text=json.dumps(DONE))) as client:
+        if repeated:
+            assert client.ingest(documents(1), mode).created == 1
+        else:
+            with pytest.raises(ProblemError, match="store-unavailable"):
+                client.ingest(documents(1), mode)
+
+
+@pytest.mark.parametrize(("mode", "repeated"), [("upsert", True), ("insert_only", False)])
+def test_silence_in_an_ingest(mode: Mode, repeated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read timeout is tried again where what is stored is skipped; a search gives up at once."""
+    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    asked: list[str] = []
+
+    def silent_once(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if len(asked) == 1:
+            raise httpx.ReadTimeout("nothing came")
+        return httpx.Response(200, text=json.dumps(DONE))
+
+    with Client(transport=httpx.MockTransport(silent_once)) as client:
+        if repeated:
+            assert client.ingest(documents(1), mode).created == 1
+        else:
+            with pytest.raises(Unreachable, match="nothing came"):
+                client.ingest(documents(1), mode)
+        assert len(asked) == 1 + repeated
+        asked.clear()
+        with pytest.raises(Unreachable):
+            client.search("x")
 
 
 def test_answers_of_other_software() -> None:
