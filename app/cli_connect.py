@@ -12,18 +12,18 @@ from typing import Any
 from app.client import Client
 from index.errors import StoreFormat, StoreLocked
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a service on all addresses is reached at
 
 
 @contextmanager
 def connect(url: str | None, data_dir: Path | None, *, model: bool = True, create: bool = False) -> Iterator[Client]:
-    """A client of `url`, or of `data_dir` when that is given.
+    """A client of `data_dir` when that is given, else of `url`, else of the service that the settings describe.
 
     `model` false opens a directory without loading its model; `create` true makes one that is missing.
     Raises StoreLocked when a service has the directory, and what else may keep it from opening.
     """
     if data_dir is None:
-        with Client(url or DEFAULT_URL) as client:
+        with Client(url or own_url()) as client:
             yield client
     else:
         with _directory(data_dir, model, create) as client:
@@ -40,13 +40,22 @@ def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
         must_exist(data_dir)
     without: dict[str, Any] = {} if model else {"model": "none", "dim": None}
     settings = load_settings(data_dir=data_dir, **without)
-    hint = f"leave --data-dir out to ask the service that has it (--url {DEFAULT_URL}), or stop it first"
+    hint = f"leave --data-dir out to ask the service that has it (--url {own_url()}), or stop it first"
     with (
         unlocked(hint),
         in_process(create_app(settings), settings) as transport,
         Client(transport=transport, timeout=3600.0) as client,
     ):
         yield client
+
+
+def own_url() -> str:
+    """Where a service with these settings listens: FUNNEL_HOST and FUNNEL_PORT, also from .env."""
+    from app.settings import load_settings
+
+    settings = load_settings()
+    host = ANY_ADDRESS.get(settings.host, settings.host)
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def must_exist(data_dir: Path) -> None:

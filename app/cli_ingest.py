@@ -54,6 +54,8 @@ def run_ingest(
     failures_file: Path | None,
 ) -> None:
     """Store a file; exit code 1 when something was refused, 130 after Ctrl-C."""
+    if failures_file:
+        failures_file.open("a").close()  # a path that cannot be written is told now, not after the work
     total = count(file, form)
     source = Source(read(file, fields, form))
     totals, finished = _send(source, total, url, data_dir, mode)

@@ -5,9 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
+WRONG_PATHS = (PermissionError, FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
 Url = Annotated[
     str | None,
-    typer.Option(envvar="FUNNEL_URL", help="A running service.", show_default="http://127.0.0.1:8000"),
+    typer.Option(
+        envvar="FUNNEL_URL",
+        help="A running service.",
+        show_default="FUNNEL_HOST and FUNNEL_PORT, or http://127.0.0.1:8000",
+    ),
 ]
 DataDir = Annotated[
     Path | None, typer.Option(help="Open this directory instead of asking a service.", show_default=False)
@@ -33,4 +39,4 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from app.settings import SettingsError
     from index.errors import FunnelError
 
-    return ClientError, FunnelError, RecordError, SettingsError
+    return ClientError, FunnelError, RecordError, SettingsError, *WRONG_PATHS

@@ -185,30 +185,6 @@ def test_verify_finds_damage(funnel: Run, tmp_path: Path) -> None:
     assert "wrong" in done.out
 
 
-def test_locked_directory(funnel: Run, url: str, tmp_path: Path) -> None:
-    """A directory that a service has open is refused in one line that names --url."""
-    for command in ("stats", "verify"):
-        done = funnel(command, "--data-dir", tmp_path / "served")
-        assert done.code == 1
-        assert "another process" in done.err
-        assert "Traceback" not in done.err
-    assert "--url" in funnel("stats", "--data-dir", tmp_path / "served").err
-
-
-def test_errors_are_one_line(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No index, no file, no service, a wrong setting: one line each, and exit code 1."""
-    missing = tmp_path / "missing"
-    assert funnel("stats", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
-    assert funnel("verify", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
-    assert funnel("ingest", missing.with_suffix(".jsonl")).err.endswith("No such file or directory\n")
-    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
-    unreachable = funnel("info", "--url", "http://127.0.0.1:9")
-    assert (unreachable.code, "no answer from http://127.0.0.1:9" in unreachable.err) == (1, True)
-    monkeypatch.setenv("FUNNEL_PORT", "many")
-    wrong = funnel("serve")
-    assert (wrong.code, "FUNNEL_PORT" in wrong.err) == (1, True)
-
-
 def test_reindex(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After reindex the index is that of the new model, with the same documents."""
     settings = Settings(data_dir=tmp_path / "data", _env_file=None)
