@@ -30,7 +30,7 @@ async def _attempt(service: Service, doc_id: str, changes: PatchRequest) -> dict
     document = changed(old, changes)
     vectors, truncated = {}, False
     if (await service.calls.run(service.store.changed, [document], "update_only"))[0]:
-        if document.embedded_text == _text(old):  # so the stored vector is the user's own
+        if document.embedded_text == old.embedded_text:  # so the stored vector is the user's own
             document = replace(document, vector=old.vector)
         elif service.encoder is None:
             raise Refused("no-model", "this service has no model: to change the text, ingest it with its vector")
@@ -78,7 +78,3 @@ def merge_patch(target: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = merge_patch(merged.get(key), value) if isinstance(value, Mapping) else value
     return merged
-
-
-def _text(document: StoredDocument) -> str:
-    return f"{document.title}\n{document.text}" if document.title else document.text

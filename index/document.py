@@ -43,7 +43,7 @@ class Document:
     @property
     def embedded_text(self) -> str:
         """What a model reads: title, newline, text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        return joined(self.title, self.text)
 
     @cached_property
     def metadata_json(self) -> str:
@@ -89,6 +89,16 @@ class StoredDocument:
     metadata: dict[str, Any]
     row: int
     vector: np.ndarray | None = None
+
+    @property
+    def embedded_text(self) -> str:
+        """What a model read, or reads when the text is embedded again."""
+        return joined(self.title, self.text)
+
+
+def joined(title: str | None, text: str) -> str:
+    """Title, newline, text; the text alone when there is no title."""
+    return f"{title}\n{text}" if title else text
 
 
 def check_id(doc_id: str) -> None:

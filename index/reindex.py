@@ -14,7 +14,7 @@ import numpy as np
 
 from index.codec import Codec, make_codec
 from index.database import Documents, State
-from index.document import NO_VECTOR, Document
+from index.document import NO_VECTOR
 from index.documents import by_rows, live_mask
 from index.errors import InvalidInput, InvalidVector, StoreFormat
 from index.layout import Layout, acquire_lock
@@ -123,7 +123,7 @@ def _encoded(documents: Documents, codec: Codec, embed: Embed, chunk: np.ndarray
         return raw
     with documents.reader() as db:
         found = by_rows(db, chunk.tolist())
-    texts = [Document(d.doc_id, d.text, d.title).embedded_text for d in (found[row] for row in chunk.tolist())]
+    texts = [found[row].embedded_text for row in chunk.tolist()]
     vectors = np.stack([check_vector(vector, codec.dim) for vector in embed(texts)])
     if len(vectors) != len(texts):
         raise InvalidVector(f"expected {len(texts)} vectors for as many texts, got {len(vectors)}")

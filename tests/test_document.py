@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.document import NO_VECTOR, Document, metadata_hash, text_hash
+from index.document import NO_VECTOR, Document, StoredDocument, metadata_hash, text_hash
 from index.errors import InvalidDocument, InvalidVector
 
 
@@ -28,8 +28,9 @@ def test_other_ids_are_refused(doc_id: Any) -> None:
     ("title", "text", "embedded"), [(None, "t", "t"), ("", "t", "t"), ("h", "t", "h\nt"), ("h", "", "h\n")]
 )
 def test_the_embedded_text_is_title_newline_text(title: str | None, text: str, embedded: str) -> None:
-    """An empty title is no title."""
+    """Going in and coming out; an empty title is no title."""
     assert Document("a", text, title).embedded_text == embedded
+    assert StoredDocument("a", text, title, {}, 0).embedded_text == embedded
 
 
 def test_a_document_needs_something_to_embed() -> None:
