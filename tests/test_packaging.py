@@ -42,6 +42,12 @@ def test_pins_are_plain_versions(pins: dict[str, str]) -> None:
     assert not [name for name in pins if name.startswith("nvidia") or name == "funnel-search"]
 
 
+def test_nothing_is_installed_for_nothing(pins: dict[str, str]) -> None:
+    """The service has no websockets and never reloads its code, so that it needs no packages for that."""
+    assert not {"websockets", "watchfiles"} & set(pins)
+    assert "uvicorn" in {Requirement(text).name for text in PROJECT["dependencies"] if not Requirement(text).extras}
+
+
 def test_container_is_locked_down(service: dict[str, Any]) -> None:
     """It reaches nobody but this machine, and can write nowhere but its volumes and /tmp."""
     assert service["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
