@@ -1,17 +1,19 @@
 """Several writes made one: what a commit changes, gathered while its SQLite transaction is open."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from index import documents as table
-from index.document import Document
+from index.document import Document, StoredDocument, canonical_json
 from index.documents import Stored
-from index.errors import DocumentExists, DocumentNotFound, FunnelError
+from index.errors import DocumentExists, DocumentNotFound, FunnelError, InvalidInput
 
 MODES = ("upsert", "insert_only", "update_only")
+Change = Callable[[StoredDocument], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class Batch:
         self.added.append(vector)
         return Stored(row, document.content_hash, document.document_hash, document.metadata_json)
 
+    def repaint(self, old: Stored, metadata_json: str) -> Stored:
+        """Give the document at a row new metadata in place."""
+        new = table.replace_metadata(self.db, old, metadata_json)
+        self.repainted = True
+        return new
+
 
 def write(
     batch: Batch, documents: Sequence[Document], vectors: Mapping[int, np.ndarray], mode: str, atomic: bool
@@ -98,6 +106,25 @@ def delete(batch: Batch, doc_ids: Sequence[str]) -> int:
     return len(found)
 
 
+def update_metadata(batch: Batch, doc_id: str, change: Change) -> Outcome:
+    """Replace a document's metadata by what `change` makes of the document; row, vector and content stay."""
+    old = table.stored(batch.db, [doc_id]).get(doc_id)
+    if old is None:
+        raise DocumentNotFound(f"no document has the id {doc_id!r}")
+    (document,) = table.by_ids(batch.db, [doc_id])
+    metadata = canonical_json(change(document))
+    if metadata == old.metadata:
+        return Outcome(doc_id, "unchanged")
+    batch.repaint(old, metadata)
+    return Outcome(doc_id, "updated")
+
+
+def check_mode(mode: str) -> None:
+    """Raise InvalidInput unless `mode` is one of MODES."""
+    if mode not in MODES:
+        raise InvalidInput(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+
+
 def refusal(mode: str, exists: bool) -> str | None:
     """The status with which a mode refuses a document, or None."""
     if mode == "insert_only" and exists:
@@ -118,9 +145,7 @@ def _write_one(batch: Batch, known: dict[str, Stored], document: Document, vecto
     if old is not None and old.content_hash == document.content_hash:
         if old.document_hash == document.document_hash:
             return "unchanged"
-        table.replace_metadata(batch.db, old, document)
-        batch.repainted = True
-        known[document.doc_id] = Stored(old.row, document.content_hash, document.document_hash, document.metadata_json)
+        known[document.doc_id] = batch.repaint(old, document.metadata_json)
         return "updated"
     if vector is None:
         return "needs_vector"

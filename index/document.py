@@ -48,24 +48,12 @@ class Document:
     @cached_property
     def metadata_json(self) -> str:
         """Canonical JSON of the metadata."""
-        if not isinstance(self.metadata, Mapping):
-            raise InvalidDocument(f"metadata is a JSON object, got {type(self.metadata).__name__}")
-        try:
-            encoded = json.dumps(
-                dict(self.metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-            )
-            encoded.encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidDocument(f"metadata is not JSON: {error}") from None
-        return encoded
+        return canonical_json(self.metadata)
 
     @cached_property
     def metadata_entries(self) -> tuple[Entry, ...]:
         """The metadata as entries of the inverted table."""
-        try:
-            return tuple(entries(json.loads(self.metadata_json)))
-        except ValueError as error:
-            raise InvalidDocument(str(error)) from None
+        return entries_of(self.metadata_json)
 
     @cached_property
     def content_hash(self) -> bytes:
@@ -121,6 +109,26 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def canonical_json(metadata: Mapping[str, Any]) -> str:
+    """Metadata as it is stored; InvalidDocument unless it is a JSON object."""
+    if not isinstance(metadata, Mapping):
+        raise InvalidDocument(f"metadata is a JSON object, got {type(metadata).__name__}")
+    try:
+        encoded = json.dumps(dict(metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        encoded.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidDocument(f"metadata is not JSON: {error}") from None
+    return encoded
+
+
+def entries_of(metadata_json: str) -> tuple[Entry, ...]:
+    """Entries of the inverted table; InvalidDocument when the metadata is nested too deeply."""
+    try:
+        return tuple(entries(json.loads(metadata_json)))
+    except ValueError as error:
+        raise InvalidDocument(str(error)) from None
 
 
 def text_hash(title: str | None, text: str) -> bytes:

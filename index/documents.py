@@ -5,15 +5,15 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from index.allowed import Allowed
-from index.document import Document, StoredDocument, is_unicode
+from index.document import Document, StoredDocument, entries_of, is_unicode, metadata_hash
 from index.errors import StoreCorrupt
-from index.metadata import entries
+from index.metadata import Entry, entries
 
 CHUNK = 500  # bound parameters a statement
 FEW = 10_000  # matches whose ids are read and sorted rather than met in order of id
@@ -45,7 +45,7 @@ def insert(db: sqlite3.Connection, row: int, document: Document) -> None:
         (row, document.doc_id, document.title, document.text, document.metadata_json,
          document.content_hash, document.document_hash),
     )  # fmt: skip
-    _index_metadata(db, row, document)
+    _index_metadata(db, row, document.metadata_entries)
 
 
 def remove(db: sqlite3.Connection, old: Stored) -> None:
@@ -54,14 +54,20 @@ def remove(db: sqlite3.Connection, old: Stored) -> None:
     db.execute("DELETE FROM documents WHERE row = ?", (old.row,))
 
 
-def replace_metadata(db: sqlite3.Connection, old: Stored, document: Document) -> None:
-    """Give the document at a row new metadata; the row and its vector stay."""
+def replace_metadata(db: sqlite3.Connection, old: Stored, metadata_json: str) -> Stored:
+    """Give the document at a row new metadata (canonical JSON); its row, content and vector stay.
+
+    Raises InvalidDocument when the metadata is nested too deeply.
+    """
+    new = replace(old, document_hash=metadata_hash(metadata_json, old.content_hash), metadata=metadata_json)
+    fresh = entries_of(metadata_json)
     _unindex_metadata(db, old)
     db.execute(
         "UPDATE documents SET metadata = ?, document_hash = ? WHERE row = ?",
-        (document.metadata_json, document.document_hash, old.row),
+        (new.metadata, new.document_hash, new.row),
     )
-    _index_metadata(db, old.row, document)
+    _index_metadata(db, new.row, fresh)
+    return new
 
 
 def by_rows(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredDocument]:
@@ -119,8 +125,8 @@ def _document(record: tuple[str, str, str | None, str, int]) -> StoredDocument:
     return StoredDocument(doc_id=doc_id, text=text, title=title, metadata=json.loads(metadata), row=row)
 
 
-def _index_metadata(db: sqlite3.Connection, row: int, document: Document) -> None:
-    values = [(*entry, row) for entry in document.metadata_entries]
+def _index_metadata(db: sqlite3.Connection, row: int, fresh: Iterable[Entry]) -> None:
+    values = [(*entry, row) for entry in fresh]
     db.executemany("INSERT OR IGNORE INTO metadata VALUES (?, ?, ?, ?)", values)
 
 

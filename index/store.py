@@ -14,7 +14,7 @@ import numpy as np
 
 from index import batch, filters, funnel, results
 from index import documents as table
-from index.batch import MODES, Outcome
+from index.batch import Outcome
 from index.database import peek
 from index.document import Document, StoredDocument, check_id
 from index.errors import DocumentNotFound, InvalidInput, SearchTimeout
@@ -117,7 +117,7 @@ class Store:
 
     def changed(self, documents: Sequence[Document], mode: str = "upsert") -> list[bool]:
         """Which documents need a vector before `write`: content new or different, and the mode accepts them."""
-        _check_mode(mode)
+        batch.check_mode(mode)
         with self._documents.reader() as db:
             known = table.stored(db, list({document.doc_id for document in documents}))
         return [
@@ -141,7 +141,7 @@ class Store:
         and nothing is stored; nor is anything when an outcome is needs_vector. Raises InvalidVector,
         StorageFull, StoreUnavailable.
         """
-        _check_mode(mode)
+        batch.check_mode(mode)
         given = dict(vectors) | {i: d.vector for i, d in enumerate(documents) if d.vector is not None}
         units = {i: normalise(check_vector(v, self.space.dim)[None])[0] for i, v in given.items()}
         job = Job(lambda work: batch.write(work, documents, units, mode, atomic), len(documents))
@@ -150,6 +150,14 @@ class Store:
         except batch.VectorsMissing as missing:
             return missing.outcomes
         return answer
+
+    def update_metadata(self, doc_id: str, change: batch.Change) -> Outcome:
+        """Replace a document's metadata by `change(document)`, called in the writer's thread; nothing else changes.
+
+        Raises DocumentNotFound, InvalidDocument, and whatever FunnelError `change` raises.
+        """
+        outcome: Outcome = self._writer.submit(Job(lambda work: batch.update_metadata(work, doc_id, change)))
+        return outcome
 
     def delete(self, doc_ids: Sequence[str]) -> int:
         """Delete documents durably; returns how many existed."""
@@ -233,11 +241,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in MODES:
-        raise InvalidInput(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
 
 
 def _check_deadline(deadline: float) -> None:

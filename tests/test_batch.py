@@ -1,14 +1,19 @@
 """What a write does to documents that exist, or do not."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from index.document import Document
-from index.errors import DocumentExists, DocumentNotFound, InvalidInput
+from index.errors import DocumentExists, DocumentNotFound, InvalidDocument, InvalidInput
+from index.metadata import MAX_DEPTH
+from index.options import StoreOptions
 from index.store import Store
+from index.verify import verify
 from index_cases import opened, unit_vectors
 
 V = unit_vectors(8)
@@ -47,6 +52,39 @@ def test_new_metadata_stays_at_its_row(store: Store) -> None:
     assert (store.count({"k": 1}), store.count({"k": 2})) == (0, 1)
     assert store.get(["b"])[0].row == 1
     assert store.stats()["rows"] == 2
+
+
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_metadata_is_changed_in_place(tmp_path: Path, storage: str) -> None:
+    """Also of a document without text whose vector was rounded: hashes, row and vector stay, filters see it."""
+    own = Document("o", "", metadata={"k": 1}, vector=V[5] * 3)
+    with opened(tmp_path / "data", StoreOptions(storage=storage)) as store:
+        store.write([own], {})
+        row, vector = store.get(["o"])[0].row, store.vector_of("o")
+        assert store.count({"k": 1}) == 1
+        assert store.update_metadata("o", lambda d: {"k": d.metadata["k"] + 1}).status == "updated"
+        assert store.update_metadata("o", lambda d: d.metadata).status == "unchanged"
+        assert (store.get(["o"])[0].row, store.get(["o"])[0].metadata) == (row, {"k": 2})
+        assert np.array_equal(store.vector_of("o"), vector)
+        assert (store.count({"k": 1}), store.count({"k": 2})) == (0, 1)
+        assert statuses(store, [replace(own, metadata={"k": 2})], {}) == ["unchanged"]
+        commits = store.stats()["commits"]
+    assert verify(tmp_path / "data").ok
+    assert commits == 2
+
+
+def test_metadata_that_cannot_be_stored_changes_nothing(store: Store) -> None:
+    """Neither what is not JSON, nor what is nested too deeply, nor that of an unknown document."""
+    deep: Any = 1
+    for _ in range(MAX_DEPTH + 1):
+        deep = {"a": deep}
+    bad: list[Any] = [{"k": float("nan")}, deep, []]
+    while bad:
+        with pytest.raises(InvalidDocument):
+            store.update_metadata("b", lambda _: bad.pop())
+    with pytest.raises(DocumentNotFound):
+        store.update_metadata("nowhere", lambda _: {})
+    assert (store.get(["b"])[0].metadata, store.count({"k": 1})) == ({"k": 1}, 1)
 
 
 def test_new_content_moves_to_a_new_row(store: Store) -> None:

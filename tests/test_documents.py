@@ -81,7 +81,7 @@ def test_removing_and_changing_metadata_leave_no_entry_behind(docs: Documents) -
     insert(docs, before, Document("b", "t", metadata={"x": 1}))
     with docs.transaction() as db:
         after = Document("a", "t", metadata={"x": 2})
-        table.replace_metadata(db, table.stored(db, ["a"])["a"], after)
+        table.replace_metadata(db, table.stored(db, ["a"])["a"], after.metadata_json)
         assert db.execute("SELECT * FROM metadata ORDER BY row").fetchall() == [("x", "n", 2, 0), ("x", "n", 1, 1)]
         table.remove(db, table.stored(db, ["a"])["a"])
         assert db.execute("SELECT * FROM metadata").fetchall() == [("x", "n", 1, 1)]

@@ -132,6 +132,47 @@ def test_a_patch_of_metadata_keeps_a_vector_of_the_users_own(tmp_path: Path) -> 
         assert_problem(client.patch("/documents/a", json={"text": "y"}), 422, "no-model")
 
 
+def test_a_patch_of_metadata_leaves_a_document_without_text_in_its_place(lasting: TestClient) -> None:
+    """Ingesting the document again finds its vector unchanged, whether or not the patch repeats the text."""
+    document = {"id": "bare", "vector": [3.0] + [0.1] * 31}
+    lasting.post("/ingest", json={"documents": [document]})
+    rows = lasting.get("/stats").json()["rows"]
+    changes: list[dict[str, Any]] = [{}, {"text": ""}, {"title": None}]
+    for number, change in enumerate(changes):
+        answer = lasting.patch("/documents/bare", json={"metadata": {"k": number}, **change})
+        assert answer.json() == {"id": "bare", "status": "updated", "truncated": False}
+        assert lasting.post("/documents/count", json={"filter": {"k": number}}).json() == {"count": 1}
+    again = lasting.post("/ingest", json={"documents": [{**document, "metadata": {"k": 2}}]}).json()
+    assert again["unchanged"] == 1
+    assert lasting.get("/stats").json()["rows"] == rows
+
+
+def test_a_new_text_replaces_a_vector_of_the_users_own(client: TestClient, embedder: Counting) -> None:
+    """Where there is a model: from then on the document is one like others, and needs a text."""
+    client.post("/ingest", json={"documents": [{"id": "own", "vector": [3.0] + [0.1] * 31}]})
+    assert_problem(client.patch("/documents/own", json={"text": " "}), 422, "invalid-document")
+    assert client.patch("/documents/own", json={"text": "apples and pears"}).json()["status"] == "updated"
+    assert embedder.texts == ["apples and pears"]
+    same = {"id": "own", "text": "apples and pears"}
+    assert client.post("/ingest", json={"documents": [same]}).json()["unchanged"] == 1
+
+
+def test_a_patch_notices_a_text_that_others_change(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that was read as unchanged and is another one at the commit is compared again."""
+    store = client.app.state.service.store  # type: ignore[attr-defined]
+    update, others = store.update_metadata, iter([{"id": "perl", "text": "apples"}])
+
+    def late(doc_id: str, change: Any) -> Any:
+        for document in others:
+            client.post("/ingest", json={"documents": [document]})
+        return update(doc_id, change)
+
+    monkeypatch.setattr(store, "update_metadata", late)
+    client.patch("/documents/perl", json={"text": TEXTS["perl"], "metadata": {"k": 1}})
+    after = client.get("/documents/perl").json()
+    assert (after["text"], after["metadata"]) == (TEXTS["perl"], {"k": 1})
+
+
 def test_a_patch_that_cannot_be_is_refused(client: TestClient) -> None:
     """Unknown ids, unknown fields, a text of null or of nothing."""
     assert_problem(client.patch("/documents/nowhere", json={"text": "x"}), 404, "document-not-found")
