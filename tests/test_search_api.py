@@ -17,7 +17,9 @@ from starlette.testclient import TestClient
 from app.requests import SearchRequest
 from app.responses import SearchResponse
 from embedders import DIM, PREFIX_DIM, HashEmbedder
+from index.codec import CODECS, Float32
 from index.query import Query
+from index.rerank import CHUNK
 from index.store import Store
 from service import TEXTS, BlockingEmbedder, assert_problem, fill, ids, running
 
@@ -310,6 +312,36 @@ def test_searches_are_answered_while_documents_are_embedded(tmp_path: Path) -> N
 def test_a_passed_deadline_is_a_timeout(client: TestClient) -> None:
     """When nothing could be answered in time the answer is a 504."""
     assert_problem(client.post("/search", json={"query": "a new text", "timeout_ms": 1e-6}), 504, "timeout")
+
+
+@pytest.mark.parametrize(("took", "status"), [(0.8, 200), (2.5, 504)])
+def test_a_rerank_that_runs_into_the_deadline_hands_over_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, status: int
+) -> None:
+    """A slow rerank stops at the deadline: 200 with what is scored by then, 504 when even that comes too late."""
+
+    class Slow(Float32):
+        """Rows on a disk that takes its time."""
+
+        def scores(self, stored: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+            """As ever, later."""
+            time.sleep(took)
+            return super().scores(stored, rows, query)
+
+    vectors = np.random.default_rng(0).normal(size=(CHUNK + 500, 4)).astype(np.float32)
+    documents = [{"id": f"d{i}", "vector": vector.tolist()} for i, vector in enumerate(vectors)]
+    monkeypatch.setitem(CODECS, "float32", Slow)
+    with running(tmp_path, model="none", dim=4, prefix_dim=2) as client:
+        assert client.post("/ingest", json={"documents": documents}).status_code == 200
+        body = {"vector": vectors[0].tolist(), "shortlist": CHUNK + 100, "timeout_ms": 600}
+        response = client.post("/search", json=body)
+    if status == 504:
+        assert_problem(response, 504, "timeout")
+        return
+    answer = SearchResponse.model_validate(response.json())
+    assert response.json()["degraded"] == {"reason": "timeout", "stage": "rerank", "reranked": CHUNK}
+    assert len(answer.results) == 10
+    assert not response.json()["funnel"]["exact"]
 
 
 def test_enough_time_changes_nothing(client: TestClient) -> None:
