@@ -72,6 +72,14 @@ def load_composed(folder: Path = BUNDLED, device: str | None = None) -> Sentence
     return compose(weights["idf"], weights["head"], read_config(folder), device)
 
 
+def load_folder(name: str, **options: Any) -> SentenceTransformer:
+    """What sentence-transformers saved in a folder, or on the hub, where our own module may be among the modules.
+
+    Our module is handed over as a class: trust in code that the folder brings is neither needed nor given for it.
+    """
+    return SentenceTransformer._load_with_module_classes(name, {MODULE: LexicalConcat}, **options)
+
+
 def save_parts(folder: Path, idf: Tensor, head: Tensor, config: Mapping[str, Any]) -> None:
     """Write what `load_composed` reads. 16 bits keep the head orthogonal to about 1e-5 at half the size."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,15 +97,3 @@ def composed_id(folder: Path = BUNDLED) -> str:
     body, config = body_folder(), read_config(folder)
     parts = hash_files(body, [body / "model.safetensors", body / "tokenizer.json"])
     return hash_files(folder, [folder / WEIGHTS], extra=f"{parts} {config['power']} {config['share']}")
-
-
-def uses_our_module(folder: Path) -> bool:
-    """Is this a saved folder whose only module from outside sentence-transformers is ours?
-
-    Such a folder may be loaded although sentence-transformers asks for trust: its code is this package's own.
-    """
-    modules = folder / "modules.json"
-    if not modules.is_file() or "auto_map" in (folder / "config.json").read_text():
-        return False
-    types = {one["type"] for one in json.loads(modules.read_text())}
-    return MODULE in types and all(one == MODULE or one.startswith("sentence_transformers.") for one in types)

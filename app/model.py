@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
-from app.compose import BUNDLED, composed_id, load_composed, read_config, uses_our_module
+from app.compose import BUNDLED, composed_id, load_composed, load_folder, read_config
 from app.embedder import Embedded, ModelError
 from app.identity import find_origin, stated_widths, weights_id
 from app.known_models import KnownModel, known_model
@@ -17,6 +18,8 @@ from index.matryoshka import normalise
 from index.space import FingerprintValue, Space
 
 TEXT_TEMPLATE = "title\\ntext"
+# What loading a folder that is damaged, or is no model, has been seen to raise.
+BROKEN = (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError)
 
 
 class SentenceEmbedder:
@@ -113,13 +116,15 @@ def _open(settings: Settings) -> SentenceTransformer:
     """Load through sentence-transformers; every way in which that fails becomes a ModelError."""
     place = Path(settings.model).expanduser()
     name = str(place) if place.is_dir() else settings.model
-    trust = settings.trust_remote_code or uses_our_module(place)
     try:
         with quiet_loading():
-            return SentenceTransformer(
-                name, device=settings.device, revision=settings.model_revision, trust_remote_code=trust
+            return load_folder(
+                name,
+                device=settings.device,
+                revision=settings.model_revision,
+                trust_remote_code=settings.trust_remote_code,
             )
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+    except BROKEN as error:
         raise ModelError(_advice(settings.model, error)) from error
 
 

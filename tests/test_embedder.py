@@ -1,5 +1,6 @@
 """Any sentence-transformers model as an embedder: widths, prompts, truncation, identity, refusals."""
 
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from app.embedder import Embedder, ModelError, load_embedder
 from app.model import layer_norm
 from app.settings import Settings
-from tests.tiny_models import save_model
+from tests.tiny_models import save_model, save_static
 
 CARD = 'Loss: MatryoshkaLoss\n```json\n{\n "matryoshka_dims": [\n 128,\n 64,\n 32\n ]\n}\n```\n'
 
@@ -152,6 +153,55 @@ def test_a_folder_that_is_no_model_says_what_to_do(tmp_path: Path) -> None:
     """An empty folder is refused like a missing one."""
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_embedder(Settings(model=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"no tensors"),
+        ("config.json", b"[]"),
+        ("config.json", b"{"),
+        ("modules.json", b"{}"),
+        ("modules.json", b'[{"path": ""}]'),
+        ("modules.json", b"\xff"),
+        ("1_Pooling/config.json", b"3"),
+        ("config_sentence_transformers.json", b'"x"'),
+        ("tokenizer.json", b"{}"),
+    ],
+)
+def test_a_damaged_folder_says_what_to_do(plain: Path, tmp_path: Path, file: str, content: bytes) -> None:
+    """Whichever file is broken, the error is a ModelError that names the folder."""
+    folder = shutil.copytree(plain, tmp_path / "damaged")
+    assert (folder / file).exists()
+    (folder / file).write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged cannot be loaded"):
+        load(folder)
+
+
+def test_a_folder_without_a_config_of_its_own_is_served(tmp_path: Path) -> None:
+    """A saved StaticEmbedding model, which has no transformer inside, loads and embeds."""
+    embedder = load(save_static(tmp_path / "static"))
+    assert embedder.space.dim == 32
+    vectors = embedder.embed_documents(["parse a date", "open file"]).vectors
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-6)
+    assert embedder.embed_queries(["parse a date"])[0] == pytest.approx(vectors[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("place", ["config.json", "tokenizer_config.json"])
+def test_our_module_in_a_folder_gives_no_trust_to_its_code(plain: Path, tmp_path: Path, place: str) -> None:
+    """A folder that names our module and brings code of its own: the code is never run."""
+    folder = shutil.copytree(plain, tmp_path / "crafted")
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 3, "name": "3", "path": "3_LexicalConcat", "type": "app.lexical.LexicalConcat"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    ran = tmp_path / "ran"
+    (folder / "crafted.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Crafted: pass\n")
+    config = json.loads((folder / place).read_text()) | {"model_type": "crafted", "tokenizer_class": "Crafted"}
+    names = {"AutoConfig": "crafted.Crafted", "AutoTokenizer": ["crafted.Crafted", "crafted.Crafted"]}
+    (folder / place).write_text(json.dumps(config | {"auto_map": names}))
+    with pytest.raises(ModelError):
+        load(folder)
+    assert not ran.exists()
 
 
 def test_queries_and_documents_run_at_the_same_time(plain: Path) -> None:

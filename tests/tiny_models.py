@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
@@ -52,4 +52,12 @@ def save_model(
     SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder), create_model_card=False)
     if card is not None:
         (folder / "README.md").write_text(card)
+    return folder
+
+
+def save_static(folder: Path, width: int = 32) -> Path:
+    """A table of word vectors, as sentence-transformers saves it: a folder without a config.json of its own."""
+    torch.manual_seed(0)
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer(), embedding_dim=width)], device="cpu")
+    model.save(str(folder), create_model_card=False)
     return folder
