@@ -39,8 +39,8 @@ def choose_widths(
     if prefix_dim != "auto":
         prefix = _check("FUNNEL_PREFIX_DIM", model, dim, known, prefix_dim, allow_untrained)
         return Widths(dim, prefix, known)
-    if known[1:] or known[:1] == (PREFERRED_PREFIX,):
-        prefix = _automatic(known)
+    if narrower := [one for one in known if one < dim or one == PREFERRED_PREFIX]:
+        prefix = PREFERRED_PREFIX if PREFERRED_PREFIX in narrower else min(narrower)
         return Widths(dim, prefix, known, notice=_notice(model, prefix))
     prefix = min(PREFERRED_PREFIX, dim)
     if allow_untrained:
@@ -56,11 +56,6 @@ def _descending(width: int, trained: Sequence[int]) -> tuple[int, ...]:
     """The trained widths below `width` after `width` itself; () if there are none."""
     below = sorted({int(one) for one in trained if 0 < one < width}, reverse=True)
     return (width, *below) if below else ()
-
-
-def _automatic(known: tuple[int, ...]) -> int:
-    """64 if trained, else the smallest trained width above it, else the smallest there is."""
-    return min((one for one in known if one >= PREFERRED_PREFIX), default=known[-1])
 
 
 def _notice(model: str, prefix: int) -> str | None:

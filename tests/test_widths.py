@@ -27,6 +27,23 @@ def test_a_model_only_trained_below_64_uses_its_smallest_width() -> None:
     assert choose_widths("m", 32, (32, 16, 8)).prefix_dim == 8
 
 
+@pytest.mark.parametrize(
+    ("trained", "expected"), [((768, 128, 32), 32), ((768, 128, 64, 32), 64), ((768, 512, 256), 256)]
+)
+def test_the_prefix_is_64_or_the_smallest_trained_width(trained: tuple[int, ...], expected: int) -> None:
+    """A width between is never taken."""
+    assert choose_widths("m", 768, trained).prefix_dim == expected
+
+
+@pytest.mark.parametrize("allow_untrained", [False, True])
+def test_a_trained_prefix_goes_before_an_untrained_64(allow_untrained: bool) -> None:
+    """A full vector cut to an untrained width keeps the one trained prefix below it; one cut to it has none."""
+    widths = choose_widths("m", 768, (768, 128), dim=200, allow_untrained=True)
+    assert (widths.prefix_dim, widths.exact_only) == (128, False)
+    widths = choose_widths("m", 768, (768, 128), dim=128, allow_untrained=allow_untrained)
+    assert (widths.prefix_dim, widths.exact_only) == (64, not allow_untrained)
+
+
 def test_an_unknown_model_starts_in_exact_mode_with_a_notice() -> None:
     """Nothing says that the first numbers carry the ranking, so every search is exact."""
     widths = choose_widths("m", 384, ())
