@@ -97,6 +97,18 @@ def test_install_after_a_change(project: Path) -> None:
     assert (project / ".venv/installed-dev").read_bytes() == inputs()
 
 
+def test_half_made_environment(project: Path) -> None:
+    """A .venv that was left without pip, by Ctrl-C for example, is made again."""
+    (project / ".venv/installed-base").unlink()
+    executable(project / ".venv/bin/python", f'#!/bin/sh\n[ "$2" = pip ] && exit 1\nexec {sys.executable} "$@"\n')
+    whole = executable(project / "whole", FAKE_PYTHON.format(log=project / "pip.log", python=sys.executable))
+    make = f'[ "${{2-}}" = venv ] && mkdir -p .venv/bin && cp {whole} .venv/bin/python && exit\nexec {whole} "$@"\n'
+    done = run(project / "scripts/install", PYTHON=str(executable(project / "maker", "#!/bin/bash\n" + make)))
+    assert done.returncode == 0, done.stderr
+    assert ".venv has no pip: making it again" in done.stderr
+    assert (project / ".venv/installed-base").read_bytes() == inputs()
+
+
 @pytest.fixture
 def package_index() -> Iterator[str]:
     """An address that answers."""
