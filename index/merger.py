@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import faiss
+import numpy as np
 
 from index.batch import Batch
 from index.errors import FunnelError, StoreCorrupt
@@ -23,6 +24,7 @@ from index.writer import Adopt, Job, Writer
 MIN_MERGE = 1_000  # rows of tail
 MAX_MERGE = 50_000  # scanning these takes about a millisecond
 MERGE_SHARE = 20  # merge when the tail is a twentieth of the rows
+INT8_ROWS = 1_000_000  # above, codes of a quarter of the size: same recall, at most 1.4 times the search time
 SAVE_SHARE = 10  # save when a tenth of the graph is not in the snapshot
 log = logging.getLogger(__name__)
 
@@ -107,10 +109,22 @@ def due(view: View, options: StoreOptions) -> bool:
 
 def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Graph | None:
     """The graph of all rows of a view; None when stopped."""
-    tail = view.shortlist.tail
-    codes = "int8" if options.shortlist_codes == "int8" else "float32"
-    base = view.shortlist.graph or Graph.empty(tail, codes)
-    return base.extended(tail, stop)
+    graph, rows = view.shortlist.graph, view.shortlist.tail
+    codes = chosen_codes(options, view)
+    if graph is not None and graph.codes == codes:
+        return graph.extended(rows, stop)
+    if graph is not None:  # the collection has outgrown float32: build anew
+        rows = np.concatenate([graph.prefixes(slice(None)), rows])
+    return Graph.empty(rows, codes).extended(rows, stop)
+
+
+def chosen_codes(options: StoreOptions, view: View) -> str:
+    """The codes of the next graph; `auto` goes from float32 to int8 as the collection grows, never back."""
+    if options.shortlist_codes != "auto":
+        return options.shortlist_codes
+    if view.rows > INT8_ROWS:
+        return "int8"
+    return view.shortlist.graph.codes if view.shortlist.graph else "float32"
 
 
 def save_snapshot(graph: Graph, path: Path) -> str:

@@ -109,6 +109,23 @@ def test_rows_written_while_a_graph_is_built_stay_in_the_tail(tmp_path: Path, mo
         assert not {"d00003", "d01300"} & set(found)
 
 
+def test_codes_shrink_when_the_collection_has_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen by itself: float32 while small, int8 beyond a size, and an int8 graph stays one."""
+    options = replace(GRAPH, shortlist_codes="auto")
+    with opened(tmp_path, options) as store:
+        fill(store, V[:1_500])
+        until(lambda: store.view.shortlist.graph_rows == 1_500)
+        assert store.view.shortlist.graph.codes == "float32"  # type: ignore[union-attr]
+        monkeypatch.setattr(module, "INT8_ROWS", 2_000)
+        fill(store, V[1_500:], start=1_500)
+        until(lambda: store.view.shortlist.graph_rows == len(V))
+        assert store.view.shortlist.graph.codes == "int8"  # type: ignore[union-attr]
+        exact = [[hit.doc_id for hit in answer.hits] for answer in store.search(Q, Query(exact=True))]
+        assert hits(store, shortlist=len(V) - 1) == exact
+        monkeypatch.setattr(module, "INT8_ROWS", 1_000_000)
+        assert module.chosen_codes(options, store.view) == "int8"
+
+
 def test_the_graph_is_saved_and_read_again(tmp_path: Path) -> None:
     """Once at the end of a merge, one file; a reopened store answers the same from it and makes only the rest."""
     store = opened(tmp_path / "data", GRAPH)
