@@ -32,10 +32,10 @@ def read_documents(path: Path, limit: int | None) -> list[dict[str, Any]]:
     return [{"id": rows[i]["_id"], "text": rows[i]["text"], "metadata": rows[i].get("metadata", {})} for i in chosen]
 
 
-def bare(model: Any, documents: Sequence[dict[str, Any]]) -> float:
+def bare(model: Any, documents: Sequence[dict[str, Any]], batch_size: int) -> float:
     """Seconds of a plain encode of the texts."""
     started = time.perf_counter()
-    model.encode([document["text"] for document in documents], show_progress_bar=False)
+    model.encode([document["text"] for document in documents], batch_size=batch_size, show_progress_bar=False)
     return time.perf_counter() - started
 
 
@@ -49,7 +49,7 @@ def ingest(server: Server, documents: Sequence[dict[str, Any]], folder: Path) ->
     return time.perf_counter() - started
 
 
-def measure(documents: list[dict[str, Any]], parts: int, every: int) -> dict[str, Any]:
+def measure(documents: list[dict[str, Any]], parts: int, every: int, batch_size: int) -> dict[str, Any]:
     """All parts: rates, their ratio, memory and disk at the end."""
     model = load_composed(device="cpu")
     model.encode(["warm up"] * 32)
@@ -62,11 +62,11 @@ def measure(documents: list[dict[str, Any]], parts: int, every: int) -> dict[str
             for number, part in enumerate(np.array_split(np.arange(len(documents)), parts)):
                 chosen = [documents[i] for i in part]
                 both = number % every == 0
-                first = bare(model, chosen) if both and number % (2 * every) == 0 else None
+                first = bare(model, chosen, batch_size) if both and number % (2 * every) == 0 else None
                 seconds = ingest(server, chosen, Path(directory))
                 total += seconds
                 if both:
-                    plain = first if first is not None else bare(model, chosen)
+                    plain = first if first is not None else bare(model, chosen, batch_size)
                     compared.append({"documents": len(chosen), "ingest_seconds": seconds, "bare_seconds": plain})
                 console.print(f"part {number + 1} of {parts}: {len(chosen) / seconds:.1f} documents/s", style="dim")
             stats = server.client.get("/stats").json()
@@ -106,10 +106,13 @@ def main() -> None:
     parser.add_argument("--documents", type=int, help="at most this many")
     parser.add_argument("--parts", type=int, default=16)
     parser.add_argument("--bare", type=int, default=4, help="compare every n-th part with bare encode")
+    parser.add_argument("--batch-size", type=int, default=32, help="of the bare encode; 32 is its default")
     parser.add_argument("--out", type=Path, help="store the results as JSON")
     arguments = parser.parse_args()
     documents = read_documents(arguments.corpus, arguments.documents)
-    results = measure(documents, arguments.parts, arguments.bare)
+    results = {"bare_batch_size": arguments.batch_size} | measure(
+        documents, arguments.parts, arguments.bare, arguments.batch_size
+    )
     console.print_json(data={name: value for name, value in results.items() if name != "compared_parts"})
     store_results(arguments.out, results)
 
