@@ -32,7 +32,7 @@ class Ranking:
     exact: bool
     shortlist_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     shortlist_scores: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-    reranked: int | None = None  # set when the deadline cut the rerank short
+    reranked: int | None = None  # set when the deadline cut a middle stage or the rerank short
     timing_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -63,14 +63,15 @@ def _narrow(view: View, query: np.ndarray, plan: Plan, allowed: Allowed | None, 
     if not plan.rescore:
         top = with_ties(rows, prefix_scores, plan.wanted)
         return Ranking(*top, strategy, False, rows, prefix_scores, timing_ms=timing)
-    kept = rows
+    kept, in_time = rows, True
     for dims, keep in plan.stages[1:-1]:
-        scores = rerank_prefix(view, query, kept, dims)
-        kept = with_ties(kept, scores, keep)[0][:keep]
+        scores = rerank_prefix(view, query, kept, dims, plan.wanted, deadline)
+        in_time = in_time and len(scores) == len(kept)
+        kept = with_ties(kept[: len(scores)], scores, keep)[0][:keep]
     scores = rerank(view, query, kept, plan.wanted, deadline)
     timing["rerank"] = _ms(narrowed)
     matching = allowed.count if allowed else view.rows
-    complete = len(scores) == len(kept)
+    complete = in_time and len(scores) == len(kept)
     return Ranking(
         *with_ties(kept[: len(scores)], scores, plan.wanted),
         strategy,

@@ -1,6 +1,7 @@
 """The second stage: exact inner products of the query with the full vectors of the shortlist's rows."""
 
 import time
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -8,7 +9,8 @@ from index.matryoshka import prefixes
 from index.paging import prefetch_rows
 from index.view import View
 
-CHUNK = 1_024  # rows between two looks at the clock
+CHUNK = 256  # rows between two looks at the clock
+BLOCK = 1_024  # rows of a middle stage decoded at a time, and between two looks at the clock
 
 
 def rerank(view: View, query: np.ndarray, rows: np.ndarray, least: int, deadline: float | None) -> np.ndarray:
@@ -17,18 +19,34 @@ def rerank(view: View, query: np.ndarray, rows: np.ndarray, least: int, deadline
     m is all of them unless the deadline (seconds of time.monotonic) passes; never fewer than `least`.
     """
     prefetch_rows(view.matrix, rows)
-    parts, done = [], 0
+    chunks = _in_time(rows, CHUNK, least, deadline)
+    return _joined(view.codec.scores(view.matrix, chunk, query) for chunk in chunks)
+
+
+def rerank_prefix(
+    view: View, query: np.ndarray, rows: np.ndarray, dims: int, least: int, deadline: float | None
+) -> np.ndarray:
+    """Scores (m,) float32 of a middle stage: cosine of the first `dims` numbers of query and rows; m as in `rerank`."""
+    wanted = prefixes(query[None], dims, view.rotation)[0]
+    blocks = _in_time(rows, BLOCK, least, deadline)
+    return _joined(_prefixes(view, block, dims) @ wanted for block in blocks)
+
+
+def _prefixes(view: View, rows: np.ndarray, dims: int) -> np.ndarray:
+    prefetch_rows(view.matrix, rows)
+    return prefixes(view.codec.decode(np.take(view.matrix, rows, axis=0)), dims, view.rotation)
+
+
+def _in_time(rows: np.ndarray, size: int, least: int, deadline: float | None) -> Iterator[np.ndarray]:
+    """Slices of about `size` rows: all of them, or once `least` rows are done those that begin before the deadline."""
+    done = 0
     while done < len(rows):
         if deadline is not None and done >= least and time.monotonic() > deadline:
-            break
-        chunk = rows[done : done + max(CHUNK, least)]
-        parts.append(view.codec.scores(view.matrix, chunk, query))
+            return
+        chunk = rows[done : done + max(size, least - done)]
+        yield chunk
         done += len(chunk)
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
 
 
-def rerank_prefix(view: View, query: np.ndarray, rows: np.ndarray, dims: int) -> np.ndarray:
-    """Scores (n,) float32 of a middle stage: cosine of the first `dims` numbers of query and rows."""
-    prefetch_rows(view.matrix, rows)
-    stored = view.codec.decode(np.take(view.matrix, rows, axis=0))
-    return prefixes(stored, dims, view.rotation) @ prefixes(query[None], dims, view.rotation)[0]
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype=np.float32), *parts])

@@ -1,8 +1,10 @@
 """Search from the query vector to the hits."""
 
 import time
+import tracemalloc
 from collections.abc import Iterator
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from index import rerank as rerank_module
 from index.document import Document
 from index.errors import InvalidVector, SearchTimeout
 from index.matryoshka import prefixes
-from index.query import Query
+from index.query import Hit, Query
+from index.space import Space
 from index.store import Store
 from index_cases import FLAT, GRAPH, assert_exact, best_ids, fill, numbered, opened, unit_vectors, until
 
@@ -159,24 +162,57 @@ def test_a_hit_carries_what_was_asked_for(store: Store) -> None:
     assert bare.doc_id == full.doc_id
 
 
+def late_after(monkeypatch: pytest.MonkeyPatch, looks: int) -> float:
+    """A deadline that has passed from the look at the clock after so many."""
+    clock, real = chain(repeat(False, looks), repeat(True)), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + (1e6 if next(clock) else 0))
+    return real() + 1e3
+
+
 def test_a_late_search_is_a_timeout_and_a_slow_rerank_is_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was reranked in time is the answer, at least as many as were wanted, and it says so."""
     with pytest.raises(SearchTimeout):
         store.search(Q[0], Query(deadline=time.monotonic() - 1))
     monkeypatch.setattr(rerank_module, "CHUNK", 20)
-    clock = chain([False, False], repeat(True))  # late when it looks for the third time
-    real = time.monotonic
-
-    def late() -> float:
-        return real() + (1e6 if next(clock) else 0)
-
-    deadline = real() + 1e3
-    monkeypatch.setattr(time, "monotonic", late)
+    deadline = late_after(monkeypatch, 2)
     answer = store.search(Q[0], Query(limit=10, shortlist=400, deadline=deadline))[0]
     monkeypatch.undo()
     assert answer.degraded == {"reason": "timeout", "stage": "rerank", "reranked": 40}
     assert (len(answer.hits), answer.exact) == (10, False)
     assert store.search(Q[0], Query(deadline=time.monotonic() + 60))[0].degraded is None
+
+
+def test_a_slow_middle_stage_is_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it scored in time is narrowed and reranked; the answer says that it is not what was asked for."""
+    monkeypatch.setattr(rerank_module, "BLOCK", 20)
+    deadline = late_after(monkeypatch, 2)
+    answer = store.search(Q[0], Query(limit=10, stages=((8, 400), (16, 30)), deadline=deadline))[0]
+    monkeypatch.undo()
+    assert answer.degraded == {"reason": "timeout", "stage": "rerank", "reranked": 30}
+    assert (len(answer.hits), answer.exact) == (10, False)
+    assert {hit.doc_id for hit in answer.hits} <= {hit.doc_id for hit in first_stage(store, 40)}
+
+
+def first_stage(store: Store, keep: int) -> list[Hit]:
+    """The best rows of the first stage of the widest cascade of these tests."""
+    return store.search(Q[0], Query(limit=keep, rescore=False, shortlist=400))[0].hits
+
+
+def test_a_wide_middle_stage_needs_little_memory(tmp_path: Path) -> None:
+    """It reads its rows in blocks, however many there are of them."""
+    wide = Space(512, 8, {"model": "wide"})
+    vectors = unit_vectors(8_000, 512)
+    with opened(tmp_path / "data", FLAT, wide) as store:
+        fill(store, vectors)
+        query = Query(stages=((8, 8_000), (16, 20)))
+        store.search(vectors[0], query)
+        tracemalloc.start()
+        try:
+            store.search(vectors[0], query)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < vectors.nbytes / 3
 
 
 @pytest.mark.parametrize(
