@@ -20,7 +20,7 @@ SHORTLIST_GROWTH = 100  # for every tenfold of rows beyond 1,000
 class Plan:
     """The effective narrowing. `stages` ends with the full width unless the prefix order is the answer.
 
-    `exact` plans scan full vectors; `wanted` is limit + offset.
+    `exact` plans scan full vectors, which is their only stage; `wanted` is limit + offset.
     """
 
     stages: tuple[Stage, ...]
@@ -46,14 +46,13 @@ def make_plan(query: Query, space: Space, count: int, options: StoreOptions) -> 
     if query.stages is not None:
         first = _check_stages(query.stages, space, wanted, count, options)
     else:
-        shortlist = _shortlist(query, wanted, count)
-        _check_shortlist(shortlist, wanted, count, options)
-        first = ((space.prefix_dim, shortlist),)
+        first = ((space.prefix_dim, _shortlist(query, wanted, count, options)),)
     if not query.rescore:
         return Plan(first, wanted, source, rescore=False)
     last = (space.dim, wanted)
-    covers_all = min(keep for _, keep in first) >= count
-    return Plan((*first, last), wanted, source, exact=covers_all)
+    if min(keep for _, keep in first) >= count:  # nothing is left out: the exact scan is cheaper
+        return Plan((last,), wanted, source, exact=True)
+    return Plan((*first, last), wanted, source)
 
 
 def default_shortlist(wanted: int, count: int) -> int:
@@ -90,6 +89,8 @@ def _check_exclusive(query: Query, space: Space) -> None:
     ]
     if len(given) > 1:
         raise InvalidPlan(f"{' and '.join(given)} exclude each other; give one of them")
+    if not query.rescore and query.stages is not None and len(query.stages) > 1:
+        raise InvalidPlan(f"rescore=false answers with the first of the stages; give one, got {len(query.stages)}")
     if query.exact and not query.rescore:
         raise InvalidPlan("exact and rescore=false exclude each other: an exact answer has full scores")
     if space.exact_only and (given not in ([], ["exact"]) or not query.rescore):
@@ -98,16 +99,24 @@ def _check_exclusive(query: Query, space: Space) -> None:
         )
 
 
-def _shortlist(query: Query, wanted: int, count: int) -> int:
+def _shortlist(query: Query, wanted: int, count: int, options: StoreOptions) -> int:
     if query.shortlist is not None:
-        return query.shortlist
-    if query.oversampling is not None:
-        if not query.oversampling >= 1:
-            raise InvalidPlan(f"oversampling must be at least 1, got {query.oversampling}")
-        if query.oversampling > 1e6:
-            raise InvalidPlan(f"oversampling must be at most 1000000, got {query.oversampling}")
-        return math.ceil(query.oversampling * wanted)
-    return default_shortlist(wanted, count)
+        shortlist = query.shortlist
+    elif query.oversampling is not None:
+        shortlist = math.ceil(_check_oversampling(query.oversampling) * wanted)
+    else:
+        default = default_shortlist(wanted, count)
+        return default if default >= count else min(default, max(wanted, options.max_shortlist))
+    _check_shortlist(shortlist, wanted, count, options)
+    return shortlist
+
+
+def _check_oversampling(oversampling: float) -> float:
+    if not oversampling >= 1:
+        raise InvalidPlan(f"oversampling must be at least 1, got {oversampling}")
+    if oversampling > 1e6:
+        raise InvalidPlan(f"oversampling must be at most 1000000, got {oversampling}")
+    return oversampling
 
 
 def _check_shortlist(shortlist: int, wanted: int, count: int, options: StoreOptions) -> None:

@@ -22,16 +22,17 @@ MANY = 1_000_000
         (Query(), MANY, [(64, 400), (768, 10)], "default", False),
         (Query(limit=5, offset=5), MANY, [(64, 400), (768, 10)], "default", False),
         (Query(limit=100), MANY, [(64, 1_000), (768, 100)], "default", False),
-        (Query(), 100, [(64, 100), (768, 10)], "default", True),
-        (Query(), 0, [(64, 100), (768, 10)], "default", True),
+        (Query(), 100, [(768, 10)], "default", True),
+        (Query(), 0, [(768, 10)], "default", True),
         (Query(shortlist=10), MANY, [(64, 10), (768, 10)], "request", False),
         (Query(shortlist=10_000), MANY, [(64, 10_000), (768, 10)], "request", False),
-        (Query(shortlist=MANY), MANY, [(64, MANY), (768, 10)], "request", True),
-        (Query(shortlist=10**30), MANY, [(64, 10**30), (768, 10)], "request", True),
+        (Query(shortlist=MANY), MANY, [(768, 10)], "request", True),
+        (Query(shortlist=10**30), MANY, [(768, 10)], "request", True),
         (Query(oversampling=1), MANY, [(64, 10), (768, 10)], "request", False),
         (Query(oversampling=2.45), MANY, [(64, 25), (768, 10)], "request", False),
         (Query(exact=True), MANY, [(768, 10)], "request", True),
         (Query(rescore=False, shortlist=50), MANY, [(64, 50)], "request", False),
+        (Query(rescore=False, stages=((64, 50),)), MANY, [(64, 50)], "request", False),
         (Query(rescore=False, shortlist=50), 5, [(64, 50)], "request", False),
         (
             Query(stages=((64, 2_000), (256, 300))),
@@ -41,7 +42,7 @@ MANY = 1_000_000
             False,
         ),
         (Query(stages=((64, 500), (256, 10))), 400, [(64, 500), (256, 10), (768, 10)], "request", False),
-        (Query(stages=((64, 500), (256, 400))), 400, [(64, 500), (256, 400), (768, 10)], "request", True),
+        (Query(stages=((64, 500), (256, 400))), 400, [(768, 10)], "request", True),
     ],
 )
 def test_a_plan_says_what_will_run(
@@ -69,6 +70,7 @@ def test_a_plan_says_what_will_run(
         (Query(shortlist=50, exact=True), "exact and shortlist exclude"),
         (Query(shortlist=50, oversampling=5, stages=((64, 50),)), "shortlist and oversampling and stages exclude"),
         (Query(exact=True, rescore=False), "exclude each other"),
+        (Query(rescore=False, stages=((64, 50), (256, 20))), "give one, got 2"),
         (Query(stages=()), "at least one stage"),
         (Query(stages=((32, 50),)), "64 dimensions, got 32"),
         (Query(stages=((64, 50), (64, 20))), "widen"),
@@ -82,6 +84,20 @@ def test_what_cannot_be_is_refused_with_both_numbers(query: Query, message: str)
     """Nothing is clamped."""
     with pytest.raises(InvalidPlan, match=message):
         make_plan(query, SPACE, MANY, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "count", "stages"),
+    [
+        (10, MANY, ((64, 50), (768, 10))),
+        (60, MANY, ((64, 60), (768, 60))),
+        (10, 100, ((768, 10),)),  # what covers everything is an exact scan
+        (10, 101, ((64, 50), (768, 10))),
+    ],
+)
+def test_a_default_shortlist_keeps_to_the_bound(limit: int, count: int, stages: tuple[tuple[int, int], ...]) -> None:
+    """Where the bound is lower than the default, a search that asks for nothing special is still answered."""
+    assert make_plan(Query(limit=limit), SPACE, count, StoreOptions(max_shortlist=50)).stages == stages
 
 
 @pytest.mark.parametrize(
@@ -103,4 +119,5 @@ def test_the_default_shortlist_grows_with_what_is_wanted_and_stored(a: int, m: i
     small, large = default_shortlist(min(a, b), min(m, n)), default_shortlist(max(a, b), max(m, n))
     assert 100 <= small <= large
     assert small >= min(a, b)
-    assert make_plan(Query(limit=a), SPACE, n, OPTIONS).source == "default"
+    for most in (1, 50, 10_000):
+        assert make_plan(Query(limit=a), SPACE, n, StoreOptions(max_shortlist=most)).source == "default"

@@ -84,11 +84,17 @@ def test_the_answer_says_how_it_was_found(client: TestClient) -> None:
     assert sum(parts.values()) <= answer["timing_ms"]["total"] + 0.01
 
 
-def test_without_a_shortlist_the_default_is_named(client: TestClient) -> None:
-    """The effective shortlist is at least 100 and marked as a default."""
-    funnel = search(client, query="list")["funnel"]
-    assert funnel["shortlist_source"] == "default"
-    assert funnel["stages"][0][1] >= 100
+def test_without_a_shortlist_the_default_is_named(tmp_path: Path) -> None:
+    """It keeps to the service's bound; an index so small that it covers everything is scanned, and says so."""
+    with running(tmp_path, max_shortlist=50) as client:
+        fill(client)
+        funnel = search(client, query="list")["funnel"]
+        assert (funnel["shortlist_source"], funnel["stages"], funnel["exact"]) == ("default", [[DIM, 10]], True)
+        documents = [{"id": f"n{number}", "text": f"number {number}"} for number in range(120)]
+        client.post("/ingest", json={"documents": documents})
+        funnel = search(client, query="list")["funnel"]
+        assert (funnel["shortlist_source"], funnel["stages"]) == ("default", [[PREFIX_DIM, 50], [DIM, 10]])
+        assert client.get("/readyz").status_code == 200
 
 
 def test_several_queries_have_an_entry_each(client: TestClient) -> None:
