@@ -77,6 +77,8 @@ def _object(filter: Any, place: str, depth: int) -> Node:
         raise InvalidFilter(f"{place} must be an object, got {_kind(filter)}")
     if depth > MAX_DEPTH:
         raise InvalidFilter(f"a filter is nested at most {MAX_DEPTH} deep")
+    if not filter and depth > 0:  # only the whole filter may be empty, where no filter is meant
+        raise InvalidFilter(f"{place} is empty; leave it out or name a condition")
     parts = tuple(_member(key, value, place, depth + 1) for key, value in filter.items())
     return parts[0] if len(parts) == 1 else Both(parts)
 

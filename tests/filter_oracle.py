@@ -30,8 +30,8 @@ conditions = st.one_of(
     st.dictionaries(st.sampled_from(list(COMPARE)), numbers_and_texts, min_size=1, max_size=2),
     st.fixed_dictionaries({"$not": st.dictionaries(st.sampled_from(list(COMPARE)), numbers_and_texts, min_size=1)}),
 )
-plain = st.dictionaries(st.sampled_from(KEYS), conditions, max_size=2)
-filters = st.recursive(
+plain = st.dictionaries(st.sampled_from(KEYS), conditions, min_size=1, max_size=2)
+filters: st.SearchStrategy[dict[str, Any]] = st.builds(dict[str, Any]) | st.recursive(
     plain,
     lambda inner: st.one_of(
         st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=3)}),

@@ -135,6 +135,9 @@ def nested(depth: int) -> dict[str, Any]:
         ({"k": [1]}, r"filter\.k must be a string, number, boolean or null, got a list"),
         ({"k": {"$eq": {"a": 1}}}, "got an object"),
         ({"$and": []}, "non-empty list"),
+        ({"$and": [{}]}, r"filter\.\$and\[0\] is empty"),
+        ({"$or": [{"k": 1}, {}]}, r"filter\.\$or\[1\] is empty"),
+        ({"$not": {}}, r"filter\.\$not is empty"),
         ({"$or": {"k": 1}}, "non-empty list"),
         ({"$or": "k"}, "non-empty list"),
         ({"$or": [1]}, r"filter\.\$or\[0\] must be an object, got a number"),
@@ -199,9 +202,10 @@ def test_deleting_by_filter_deletes_what_matches(store: Store) -> None:
     """As of the commit, and never everything by an empty filter."""
     store.delete([f"{i}" for i in range(6)])
     put(store, [{"n": i} for i in range(6)])
-    for empty in ({}, None, []):
+    empties: list[Any] = [{}, None, [], {"$and": [{}]}, {"$or": [{}, {"n": 1}]}, {"$not": {"$not": {}}}]
+    for empty in empties:
         with pytest.raises(InvalidInput):
-            store.delete_where(empty)  # type: ignore[arg-type]
+            store.delete_where(empty)
     assert store.delete_where({"n": {"$lt": 2}}) == 2
     assert store.delete_where({"n": {"$lt": 2}}) == 0
     assert store.delete_where({"n": {"$not": {"$gt": 4}}}) == 3
