@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from app import cli
 from app.main import create_app
@@ -52,7 +53,13 @@ def runner(patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], folde
 @contextmanager
 def serving(data_dir: Path) -> Iterator[str]:
     """The address of a running service with a small deterministic model."""
-    app = create_app(Settings(data_dir=data_dir, _env_file=None), HashEmbedder())
+    with at_work(create_app(Settings(data_dir=data_dir, _env_file=None), HashEmbedder())) as url:
+        yield url
+
+
+@contextmanager
+def at_work(app: FastAPI) -> Iterator[str]:
+    """The address of an application, served on a free port."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()

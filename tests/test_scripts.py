@@ -46,7 +46,8 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "scripts").unlink()
     for script in SCRIPTS:
         executable(tmp_path / "scripts" / script.name, script.read_text("utf-8"))
-    (tmp_path / "scripts" / "demo_corpus.py").symlink_to(ROOT / "scripts" / "demo_corpus.py")
+    for name in ("demo_corpus.py", "first_steps.py"):
+        (tmp_path / "scripts" / name).symlink_to(ROOT / "scripts" / name)
     executable(tmp_path / ".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     executable(tmp_path / ".venv/bin/funnel", f'#!/bin/sh\nexec {sys.executable} -m app.cli "$@"\n')
     (tmp_path / ".venv/installed-base").write_bytes(inputs())
@@ -215,6 +216,16 @@ def test_start_that_cannot(project: Path) -> None:
     failed = run(project / "scripts/start", PORT=str(free_port()), FUNNEL_MODEL="none")
     assert failed.returncode == 1
     assert "error: FUNNEL_DIM" in failed.stderr
+
+
+def test_start_with_what_it_does_not_know(project: Path) -> None:
+    """A wrong setting is told in one line, an argument is refused with the usage."""
+    wrong = run(project / "scripts/start", PORT="many")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert "error: FUNNEL_PORT" in wrong.stderr
+    refused = run(project / "scripts/start", "--port", "8001")
+    assert refused.returncode == 2
+    assert "unknown argument: --port\nUsage: scripts/start" in refused.stderr
 
 
 @pytest.mark.long
