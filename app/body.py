@@ -1,5 +1,7 @@
 """Reading and validating request bodies: size, content type, JSON, schema."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -7,6 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
+from app.busy import Stalled
 from app.problems import Refused, pointer
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -19,7 +22,10 @@ def media_type(request: Request) -> str:
 
 
 def require(request: Request, *accepted: str) -> str:
-    """The content type; Refused (415) unless it is one of `accepted`."""
+    """The content type; Refused (415) unless it is one of `accepted`, and the body is not compressed."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Refused("unsupported-media-type", f"send the body as it is, without the content-encoding {encoding:.100}")
     given = media_type(request)
     if given not in accepted:
         raise Refused("unsupported-media-type", f"send {' or '.join(accepted)} with a content-type header")
@@ -38,19 +44,33 @@ async def known_parameters(request: Request) -> None:
         raise Refused("validation", f"known parameters here: {', '.join(sorted(known)) or 'none'}", found)
 
 
-async def read_json(request: Request, model: type[Model], limit: int) -> Model:
-    """The validated JSON body; Refused with 400, 413, 415 or 422."""
+async def read_json(request: Request, model: type[Model], limit: int, idle: float | None = None) -> Model:
+    """The validated JSON body; Refused with 400, 413, 415 or 422, Stalled after `idle` seconds without a byte."""
     require(request, JSON)
-    return validate(model, decode(await read(request, limit)))
+    return validate(model, decode(await read(request, limit, idle)))
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """The whole body; Refused (413) as soon as it is known to be longer than `limit` bytes."""
+async def chunks(request: Request, idle: float | None) -> AsyncIterator[bytes]:
+    """The body as it arrives; Stalled when nothing comes for `idle` seconds, ClientDisconnect when the client left."""
+    arriving = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(idle):
+                chunk = await anext(arriving, None)
+        except TimeoutError:
+            raise Stalled(idle or 0) from None
+        if chunk is None:
+            return
+        yield chunk
+
+
+async def read(request: Request, limit: int, idle: float | None = None) -> bytes:
+    """The whole body; Refused (413) as soon as it is known to be longer than `limit` bytes, or Stalled."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit, f"{int(declared)}")
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in chunks(request, idle):
         body += chunk
         if len(body) > limit:
             raise _too_large(limit, f"at least {len(body)}")

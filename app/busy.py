@@ -1,4 +1,4 @@
-"""Bounds on work: what a full queue raises, and slots for requests that take long."""
+"""Bounds on work: what a full queue or a stalled body raises, and slots for requests that take long."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,13 @@ class Busy(Exception):
 
 class ShuttingDown(Exception):
     """The service stops; what still waits is not computed any more."""
+
+
+class Stalled(Exception):
+    """A body has begun and does not go on."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"nothing more of the body came for {seconds:g} seconds")
 
 
 class Slots:

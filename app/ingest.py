@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.busy import Busy, ShuttingDown
+from app.busy import Busy, ShuttingDown, Stalled
 from app.embedding import Vectors, embed
 from app.inbox import Inbox, Item
 from app.problems import Refused
@@ -44,7 +44,7 @@ class Ingest:
     async def run(self, arriving: AsyncIterator[list[Item]], committed: Callable[[], None]) -> None:
         """Store documents as they arrive; `committed` is called after each commit and must not block.
 
-        A full disk, or a store that refuses writes, ends it early and is noted in the report.
+        A full disk, a store that refuses writes, or a body that stalls ends it early and is noted in the report.
         """
         inbox, ready = Inbox(self._least, self._most), Queue[Ready | None](1)
         try:
@@ -78,9 +78,12 @@ class Ingest:
         raise Refused("write-conflict", f"the documents changed {ATTEMPTS} times while they were embedded")
 
     async def _read(self, arriving: AsyncIterator[list[Item]], inbox: Inbox) -> None:
-        async for items in arriving:
-            if items:
-                await inbox.put(items)
+        try:
+            async for items in arriving:
+                if items:
+                    await inbox.put(items)
+        except Stalled as error:  # what has come is stored and counted
+            self._report.stopped = error
         await inbox.close()
 
     async def _prepare_all(self, inbox: Inbox, ready: "Queue[Ready | None]") -> None:

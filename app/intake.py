@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fastapi import Request
 
-from app.body import NDJSON, read_json
+from app.body import NDJSON, chunks, read_json
 from app.ingest import Ingest, pieces
 from app.reading import Reader
 from app.report import Report
@@ -31,10 +31,12 @@ class Intake:
             self._service.metrics.ingested(self.report.counts())
 
     async def _lines(self, committed: Callable[[], None]) -> None:
-        await self._ingest.run(self._reader.lines(self._request.stream()), committed)
+        arriving = chunks(self._request, self._service.settings.upload_idle_seconds)
+        await self._ingest.run(self._reader.lines(arriving), committed)
 
     async def _values(self, committed: Callable[[], None]) -> None:
-        body = await read_json(self._request, IngestRequest, self._service.settings.max_body_bytes)
+        settings = self._service.settings
+        body = await read_json(self._request, IngestRequest, settings.max_body_bytes, settings.upload_idle_seconds)
         items = await self._reader.values(body.documents)
         if not self._atomic:
             await self._ingest.run(pieces(items), committed)

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.busy import Busy, ShuttingDown
+from app.busy import Busy, ShuttingDown, Stalled
 from index import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -42,6 +42,7 @@ PROBLEMS = {
         Problem("not-found", 404, "There is nothing at this address", "See /docs for the addresses."),
         Problem("document-not-found", 404, "There is no such document", "No stored document has the id."),
         Problem("method-not-allowed", 405, "The address has no such method", "See the Allow header."),
+        Problem("upload-stalled", 408, "The body stopped arriving", "What is stored stays; send the rest."),
         Problem("document-exists", 409, "The document exists already", "insert_only never replaces one."),
         Problem(
             "fingerprint-mismatch",
@@ -91,6 +92,7 @@ BY_ERROR: Mapping[type[BaseException], str] = {
     errors.StoreUnavailable: "store-unavailable",
     errors.StoreCorrupt: "store-corrupt",
     Busy: "queue-full",
+    Stalled: "upload-stalled",
     ShuttingDown: "shutting-down",
     ClientDisconnect: "client-closed",
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Response
@@ -10,9 +11,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.body import NDJSON
+from app.busy import Busy, ShuttingDown, Stalled
+from app.problems import Refused
 from app.report import Report
+from index.errors import FunnelError
 
 PAUSE = 0.1  # seconds between progress lines, at least
+HEARTBEAT = 5.0  # seconds after which a line is sent although nothing was committed
+TOLD = (FunnelError, Refused, Busy, ShuttingDown, Stalled)
 
 Work = Callable[[Callable[[], None]], Awaitable[None]]
 
@@ -32,24 +38,53 @@ class ProgressStream(Response):
         self._work, self._report, self._started = work, report, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the work and tell about it. Nothing is sent before the first commit, nor to a client that left."""
+        """Run the work and tell about it; stop it when the client is gone, for whom nothing is sent any more.
+
+        Nothing is sent before the body was read or something is committed, so that a refusal can be an answer of
+        its own.
+        """
         committed = asyncio.Event()
-        telling = asyncio.create_task(self._tell(send, committed))
+        work = asyncio.create_task(self._watched(committed))
+        tasks = [work, asyncio.create_task(self._tell(send, committed)), asyncio.create_task(self._gone(receive))]
         try:
-            await self._work(committed.set)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                return
+            work.result()
         except ClientDisconnect:
             return
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
-        await self._send(send, self._summary(), last=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(OSError):
+            await self._send(send, self._summary(), last=True)
+
+    async def _watched(self, committed: asyncio.Event) -> None:
+        """The work; an error that comes after the first line is told in the summary."""
+        try:
+            await self._work(committed.set)
+        except TOLD as error:
+            if not self._started:
+                raise
+            self._report.stopped = error
 
     async def _tell(self, send: Send, committed: asyncio.Event) -> None:
-        while True:
-            await committed.wait()
-            committed.clear()
-            await self._send(send, self._report.progress())
-            await asyncio.sleep(PAUSE)
+        """Send lines; returns when the client does not take them."""
+        with suppress(OSError):
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(committed.wait(), HEARTBEAT)
+                if committed.is_set() or self._started or self._report.arrived.is_set():
+                    committed.clear()
+                    await self._send(send, self._report.progress())
+                    await asyncio.sleep(PAUSE)
+
+    async def _gone(self, receive: Receive) -> None:
+        """Returns when the client is gone. While the body arrives its reader is the one who hears of that."""
+        await self._report.arrived.wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     async def _send(self, send: Send, line: dict[str, Any], last: bool = False) -> None:
         if not self._started:

@@ -32,10 +32,12 @@ class Reader:
             for piece in slices(chunk):
                 yield list(self._items(reader.feed(piece)))
                 await asyncio.sleep(0)
+        self._report.arrived.set()
         yield list(self._items(reader.end()))
 
     async def values(self, values: Sequence[Any]) -> list[Item]:
         """Documents of a JSON body, all of them; of those with the same id only the last."""
+        self._report.arrived.set()
         self._report.seen = len(values)
         items: dict[str, Item] = {}
         numbered = iter(enumerate(values))

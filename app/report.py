@@ -1,5 +1,6 @@
 """What became of the documents of one ingest."""
 
+import asyncio
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -27,6 +28,7 @@ class Report:
     processed: int = 0  # everything up to this place is durable, or has failed
     failures: list[dict[str, Any]] = field(default_factory=list)
     stopped: Exception | None = None  # what ended the ingest early
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)  # set when the whole body was read
     started: float = field(default_factory=perf_counter)
 
     def fail(self, place: int, doc_id: str | None, problem: Problem, detail: str, pointer: str = "") -> None:

@@ -35,7 +35,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         "content": {NDJSON: {"schema": reference(Summary)}},
     },
     207: {"model": IngestResponse, "description": "Some documents are stored, the failures are listed"},
-    **problems_of(400, 404, 409, 413, 415, 422, 503, 507),
+    **problems_of(400, 404, 408, 409, 413, 415, 422, 503, 507),
 }
 
 
@@ -64,8 +64,8 @@ async def ingest_documents(
     as created, updated or unchanged is on disk and searchable.
 
     `application/x-ndjson` takes one document a line, in a body of any length, stored in batches as it arrives.
-    With `Accept: application/x-ndjson` the answer has a progress line for what is committed, and ends with a
-    summary that has the status; an answer without a summary is a failure.
+    With `Accept: application/x-ndjson` the answer has progress lines, for what is committed and while it takes
+    long, and ends with a summary that has the status; an answer without a summary is a failure.
     """
     kind = require(request, JSON, NDJSON)
     own = service.store.space.fingerprint_id

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """The largest request body in bytes; NDJSON bodies have no limit but that of a line."""
     max_document_bytes: int = Field(4 * MIB, ge=1_024)
     """The largest NDJSON line, which is one document, in bytes."""
+    upload_idle_seconds: float = Field(60, gt=0)
+    """How long the body of an ingest may pause before it is answered with a 408; what has come is stored."""
     batch_size: int = Field(64, ge=1, le=10_000)
     """Documents embedded and committed together while a stream runs; more when they arrive faster."""
     query_queue: int = Field(256, ge=1)

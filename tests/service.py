@@ -1,5 +1,6 @@
 """A running service for tests: the real application and store, and a client without a socket."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,11 +82,16 @@ class Exchange:
     """One request spoken message by message to the application, as a server would."""
 
     def __init__(
-        self, client: TestClient, body: AsyncIterator[bytes], headers: dict[str, str], leaves: bool = False
+        self,
+        client: TestClient,
+        body: AsyncIterator[bytes],
+        headers: dict[str, str],
+        leaves: bool = False,
+        query: bytes = b"",
     ) -> None:
         """With `leaves` the client goes away when the chunks of its body are used up."""
         self.sent: list[dict[str, Any]] = []
-        self._client, self._body, self._leaves = client, body, leaves
+        self._client, self._body, self._leaves, self._ended = client, body, leaves, False
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -94,7 +100,7 @@ class Exchange:
             "scheme": "http",
             "path": "/ingest",
             "raw_path": b"/ingest",
-            "query_string": b"",
+            "query_string": query,
             "root_path": "",
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             "server": ("testserver", 80),
@@ -116,9 +122,17 @@ class Exchange:
         try:
             return {"type": "http.request", "body": await anext(self._body), "more_body": True}
         except StopAsyncIteration:
-            end = {"type": "http.disconnect"} if self._leaves else {"type": "http.request", "more_body": False}
-            self._leaves = True
-            return end
+            if self._leaves:
+                return {"type": "http.disconnect"}
+        if self._ended:
+            await self._left()
+            return {"type": "http.disconnect"}
+        self._ended = True
+        return {"type": "http.request", "more_body": False}
+
+    async def _left(self) -> None:
+        """Returns when the client goes away after its body: never."""
+        await asyncio.Event().wait()
 
     async def _send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)

@@ -365,6 +365,151 @@ def test_a_client_that_leaves_keeps_what_was_committed(tmp_path: Path, headers: 
         fill(client)
 
 
+def test_a_client_that_leaves_after_its_body_ends_the_work(tmp_path: Path) -> None:
+    """Of 600 documents that were all sent no further batch is embedded, and the place is free again."""
+
+    class Leaving(Exchange):
+        async def _left(self) -> None:
+            assert await asyncio.to_thread(embedder.waiting.wait, 10)
+
+    class Blocking(BlockingEmbedder):
+        embedded = 0
+
+        def embed_documents(self, texts: Sequence[str]) -> Embedded:
+            self.embedded += len(texts)
+            return super().embed_documents(texts)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield ndjson(*({"id": f"d{i}", "text": f"text {i}"} for i in range(600)))
+
+    embedder = Blocking()
+    with running(tmp_path, embedder) as client:
+        exchange = Leaving(client, body(), STREAMED)
+        exchange.run()
+        assert not embedder.gate.is_set()
+        assert "summary" not in exchange.text
+        assert client.get("/stats").json()["waiting"]["ingest"] == 0
+        embedder.gate.set()
+    assert embedder.embedded <= 256
+
+
+def test_a_client_that_takes_no_lines_ends_the_work(tmp_path: Path) -> None:
+    """A server that says so when it sends is believed too."""
+
+    class Broken(Exchange):
+        async def _send(self, message: dict[str, Any]) -> None:
+            raise OSError("the connection is gone")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield ndjson({"id": "a", "text": "first"}) + b"\n"
+        await asyncio.Event().wait()
+
+    with running(tmp_path) as client:
+        Broken(client, body(), STREAMED).run()
+        assert found(client, "first") == ["a"]
+
+
+def test_a_line_is_sent_while_the_first_batch_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The body is there and nothing is committed: lines that count what was received come all the same."""
+    monkeypatch.setattr("app.progress.HEARTBEAT", 0.05)
+
+    class Opening(Exchange):
+        """The model goes on when the third line was sent."""
+
+        async def _send(self, message: dict[str, Any]) -> None:
+            await super()._send(message)
+            if len(self.sent) > 3:
+                embedder.gate.set()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield ndjson({"id": "a", "text": "first"})
+
+    embedder = BlockingEmbedder()
+    with running(tmp_path, embedder) as client:
+        exchange = Opening(client, body(), STREAMED)
+        exchange.run()
+    *progress, summary = [json.loads(line) for line in exchange.text.splitlines()]
+    for line in progress[:2]:
+        assert Progress.model_validate(line).created == 0
+        assert (line["received"], line["processed"]) == (1, 0)
+    assert Summary.model_validate(summary).created == 1
+
+
+def test_an_error_after_the_first_line_is_told_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An atomic ingest that is refused late ends with a summary that has the problem."""
+    monkeypatch.setattr("app.progress.HEARTBEAT", 0.05)
+
+    class Opening(Exchange):
+        async def _send(self, message: dict[str, Any]) -> None:
+            await super()._send(message)
+            embedder.gate.set()
+
+    class Failing(BlockingEmbedder):
+        def embed_documents(self, texts: Sequence[str]) -> Embedded:
+            super().embed_documents(texts)
+            raise InvalidVector("the model gives zeros")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps({"documents": [{"id": "a", "text": "first"}]}).encode()
+
+    embedder = Failing()
+    with running(tmp_path, embedder) as client:
+        headers = {"content-type": "application/json", "accept": "application/x-ndjson"}
+        exchange = Opening(client, body(), headers, query=b"atomic=true")
+        exchange.run()
+        summary = Summary.model_validate(json.loads(exchange.text.splitlines()[-1]))
+        assert summary.status == 422
+        assert summary.problem is not None
+        assert summary.problem["type"] == "/problems/invalid-vector"
+
+
+@pytest.mark.parametrize("headers", [NDJSON, STREAMED])
+def test_a_body_that_stalls_gives_its_place_back(tmp_path: Path, headers: dict[str, str]) -> None:
+    """After the idle time: a 408 with what is stored, which are the lines that came whole, and a free place."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"id": "a", "text": "first"}\nbad\n{"id": "b", "text": "seco'
+        await asyncio.Event().wait()
+
+    with running(tmp_path, upload_idle_seconds=0.3, ingest_queue=1) as client:
+        exchange = Exchange(client, body(), headers)
+        exchange.run()
+        answer = json.loads(exchange.text.splitlines()[-1])
+        assert answer["status"] == 408
+        assert answer.get("problem", answer)["type"] == "/problems/upload-stalled"
+        assert "0.3 seconds" in answer.get("problem", answer)["detail"]
+        assert (answer["received"], answer["created"], answer["failed"]) == (2, 1, 1)
+        assert found(client, "first second") == ["a"]
+        fill(client)
+
+
+def test_a_json_body_that_stalls_is_answered_too(tmp_path: Path) -> None:
+    """A 408, and nothing is stored."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"documents": [{"id": "a", '
+        await asyncio.Event().wait()
+
+    with running(tmp_path, upload_idle_seconds=0.3, ingest_queue=1) as client:
+        exchange = Exchange(client, body(), {"content-type": "application/json"})
+        exchange.run()
+        assert exchange.sent[0]["status"] == 408
+        assert json.loads(exchange.text)["type"] == "/problems/upload-stalled"
+        fill(client)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
+def test_a_compressed_body_is_refused_as_such(tmp_path: Path, kind: str) -> None:
+    """415 names the encoding; its bytes are not taken for lines. "identity" is no encoding."""
+    body = json.dumps({"documents": []}) if kind == "application/json" else ndjson({"id": "a", "text": "b"})
+    with running(tmp_path) as client:
+        headers = {"content-type": kind, "content-encoding": "gzip"}
+        problem = assert_problem(client.post("/ingest", content=body, headers=headers), 415, "unsupported-media-type")
+        assert "gzip" in problem["detail"]
+        headers["content-encoding"] = "identity"
+        assert client.post("/ingest", content=body, headers=headers).status_code == 200
+
+
 def test_more_ingests_than_allowed_are_told_to_come_back(tmp_path: Path) -> None:
     """A 503 with Retry-After while all places are taken, and success afterwards."""
     embedder = BlockingEmbedder()
