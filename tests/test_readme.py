@@ -1,0 +1,134 @@
+"""README.md: what it tells to type works when it is typed in its order."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.client import Client
+from cli_runner import serving
+from service import running
+from test_scripts import clean_environment, executable
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+# Not run here: the first words of a command (after its variables), and why.
+ELSEWHERE = {
+    "./scripts/start": "tests/test_scripts.py starts it",
+    "./scripts/test": "it is what runs this test",
+    "docker compose up": "it needs a Docker daemon",
+    "docker compose exec": "it needs a Docker daemon; what it runs in the container is run below",
+    "docker compose run": "it needs a Docker daemon",
+}
+RUN = ("curl ", "echo ", ".venv/bin/funnel ")
+NEED_NO_SERVICE = (".venv/bin/funnel verify", ".venv/bin/funnel reindex")
+
+# `funnel` as in .venv/bin, with a small model.
+FUNNEL = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+import app.embedder
+from embedders import HashEmbedder
+app.embedder.load_embedder = lambda settings: HashEmbedder()
+from app.cli import main
+main()
+"""
+# Every answer has to have the status 200.
+CURL = """
+curl() {
+  if [ "$(command curl -o answer -w '%{http_code}' "$@")" != 200 ]; then cat answer; return 1; fi
+}
+"""
+
+
+def commands(block: str) -> list[str]:
+    """The commands of a block, each with the lines that belong to it."""
+    found: list[str] = []
+    for line in block.splitlines():
+        if line.startswith(" ") or (found and found[-1].endswith("\\")):
+            found[-1] += "\n" + line
+        elif not line.startswith("#"):
+            found.append(line)
+    return found
+
+
+COMMANDS = [command for block in BLOCKS for command in commands(block)]
+
+
+def without_variables(command: str) -> str:
+    return re.sub(r"^([A-Z_]+=\S+ )*", "", command)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_known(command: str) -> None:
+    """It is run by the tests below, or listed with the reason why not; a script that it names can be run."""
+    typed = without_variables(command)
+    assert typed.startswith(RUN) or any(typed.startswith(first) for first in ELSEWHERE)
+    if typed.startswith("./"):
+        script = ROOT / shlex.split(typed)[0]
+        assert script.stat().st_mode & 0o111
+
+
+def bash(folder: Path, url: str, *lines: str) -> subprocess.CompletedProcess[str]:
+    """What the lines do in a folder, with the service at this address instead of the usual one."""
+    host, port = url.removeprefix("http://").split(":")
+    script = CURL + "\n".join(lines).replace("127.0.0.1:8000", f"{host}:{port}")
+    environment = clean_environment(FUNNEL_PORT=port, COLUMNS="200")
+    return subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where ./scripts/start has been, as far as the commands can tell."""
+    executable(tmp_path / ".venv/bin/funnel", FUNNEL)
+    executable(tmp_path / ".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    return tmp_path
+
+
+def test_commands(folder: Path) -> None:
+    """curl and funnel do what is said, one after the other: first with the service, then without it."""
+    here = [command for command in COMMANDS if command.startswith(RUN)]
+    with serving(folder / "data") as url:
+        for command in (c for c in here if not c.startswith(NEED_NO_SERVICE)):
+            done = bash(folder, url, command)
+            assert done.returncode == 0, f"{command}\n{done}"
+        assert "signing key in March" in done.stdout
+        with Client(url) as client:
+            assert client.count() == 3
+    for command in (c for c in here if c.startswith(NEED_NO_SERVICE)):
+        done = bash(folder, url, command)
+        assert done.returncode == 0, f"{command}\n{done}"
+
+
+def test_the_container_gets_the_demo_corpus(folder: Path) -> None:
+    """The line for the container works on the files of the image, here with fewer documents."""
+    (line,) = (command for command in COMMANDS if command.startswith("docker compose exec"))
+    *_, inside = shlex.split(line, comments=True)
+    assert inside.count("demo_corpus.py") == 1
+    few = inside.replace("demo_corpus.py", "demo_corpus.py --limit 20")
+    with serving(folder / "data") as url:
+        done = bash(folder, url, 'PATH="$PWD/.venv/bin:$PATH"', few)
+        assert done.returncode == 0, done
+        with Client(url) as client:
+            assert client.count() == 20
+    assert "COPY scripts/demo_corpus.py scripts/" in (ROOT / "Dockerfile").read_text("utf-8")
+    assert "!scripts/demo_corpus.py" in (ROOT / ".dockerignore").read_text("utf-8")
+
+
+def test_other_models(tmp_path: Path) -> None:
+    """Each has a directory of its own, and the one without a model has a shortlist."""
+    lines = [command for command in COMMANDS if command.startswith("FUNNEL_")]
+    chosen = [dict(re.findall(r"FUNNEL_([A-Z_]+)=(\S+)", line)) for line in lines]
+    assert len({values["DATA_DIR"] for values in chosen} | {"data"}) == len(chosen) + 1
+    (own,) = (values for values in chosen if values["MODEL"] == "none")
+    del own["DATA_DIR"]
+    values = {name.lower(): value for name, value in own.items()}
+    with running(tmp_path, **values) as client:
+        assert client.get("/info").json()["exact_only"] is False
