@@ -91,17 +91,22 @@ class Worker(Generic[R]):
     def _next(self) -> list[_Job[R]]:
         """The jobs of the next batch, oldest first; empty at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
             taken: list[_Job[R]] = []
-            size = 0
-            while self._jobs and (not taken or size + len(self._jobs[0].texts) <= self._batch):
-                job = self._jobs.popleft()
-                if job.future.set_running_or_notify_cancel():
-                    taken.append(job)
-                    size += len(job.texts)
-            if taken or self._closed:
-                return taken
-        return self._next()  # all that waited were cancelled
+            while not taken and not self._closed:  # again when all that waited were cancelled
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                taken = self._take()
+            return taken
+
+    def _take(self) -> list[_Job[R]]:
+        """Jobs of a batch that still have a caller."""
+        taken: list[_Job[R]] = []
+        size = 0
+        while self._jobs and (not taken or size + len(self._jobs[0].texts) <= self._batch):
+            job = self._jobs.popleft()
+            if job.future.set_running_or_notify_cancel():
+                taken.append(job)
+                size += len(job.texts)
+        return taken
 
     def _compute(self, jobs: list[_Job[R]]) -> None:
         """Set every job's result. When a joint batch fails each job is computed alone: one bad text, one error."""

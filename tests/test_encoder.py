@@ -1,6 +1,7 @@
 """The encoder: two lanes, joint batches, bounds, a cache."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import pytest
 from app.busy import ShuttingDown
 from app.embedder import Embedded
 from app.encoder import Encoder, EncoderBusy
+from app.worker import Worker
 from embedders import HashEmbedder
 
 
@@ -183,6 +185,25 @@ def test_a_cancelled_query_is_not_computed(embedder: Watched) -> None:
 
     asyncio.run(run())
     assert embedder.batches == [["wait"], ["next"]]
+
+
+def test_any_number_of_cancelled_jobs_leaves_the_lane_alive() -> None:
+    """More rounds in which all that waited was cancelled than Python has stack for."""
+
+    async def run() -> None:
+        worker = Worker("test", HashEmbedder().embed_queries, lambda rows, start, stop: rows[start:stop], 4, 4)
+        for _ in range(sys.getrecursionlimit()):
+            with worker._changed:  # the lane cannot take the job before it is cancelled
+                job = asyncio.create_task(worker.do(["gone"]))
+                await asyncio.sleep(0)
+                job.cancel()
+                await asyncio.gather(job, return_exceptions=True)
+            while worker.depth:
+                await asyncio.sleep(0)
+        assert len((await asyncio.wait_for(worker.do(["next"]), 10)).value) == 1
+        worker.close()
+
+    asyncio.run(run())
 
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(embedder: Watched) -> None:
