@@ -8,27 +8,19 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app import requests
 from app.problems import MEDIA_TYPE, PROBLEMS
-from app.requests import (
-    CountRequest,
-    DeleteRequest,
-    DocumentBody,
-    IngestRequest,
-    PatchRequest,
-    ScrollRequest,
-    SearchRequest,
-)
 from app.responses import ProblemShape, Progress, Summary
 
 REFERENCE = "#/components/schemas/{model}"
 BODIES: tuple[type[BaseModel], ...] = (
-    CountRequest,
-    DeleteRequest,
-    DocumentBody,
-    IngestRequest,
-    PatchRequest,
-    ScrollRequest,
-    SearchRequest,
+    requests.CountRequest,
+    requests.DeleteRequest,
+    requests.DocumentBody,
+    requests.IngestRequest,
+    requests.PatchRequest,
+    requests.ScrollRequest,
+    requests.SearchRequest,
 )
 ANSWERS: tuple[type[BaseModel], ...] = (ProblemShape, Progress, Summary)
 
