@@ -1,14 +1,18 @@
 """Every setting of the service: name, default, one sentence. Read from FUNNEL_* variables and a .env file."""
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from index.options import StoreOptions
 
 MIB = 1 << 20
+OTHER_VARIABLES = {"DEMO", "URL"}  # of the start script and of the command line
 
 
 class SettingsError(ValueError):
@@ -43,7 +47,7 @@ class Settings(BaseSettings):
     allow_untrained_prefix: bool = False
     """Use a prefix even though the model was not trained for that width."""
 
-    data_dir: Path = Path("data")
+    data_dir: Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))] = Path("data")
     """The folder that holds the index; one process at a time may open it."""
     storage: Literal["float32", "bfloat16", "int8"] = "float32"
     """How full vectors are kept on disk."""
@@ -96,6 +100,18 @@ def load_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(item) for item in error.errors(include_url=False))) from None
+
+
+def unknown_variables(names: Iterable[str]) -> str | None:
+    """What to say about FUNNEL_* variables that are no setting, with the setting each may have meant; None for none."""
+    known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    said = []
+    for variable in sorted(names):
+        prefix, name = variable[:7].upper(), variable[7:].upper()
+        if prefix == "FUNNEL_" and name not in known:
+            close = get_close_matches(name, known, 1)
+            said.append(f"{variable} (did you mean FUNNEL_{close[0]}?)" if close else variable)
+    return f"not a setting, and ignored: {', '.join(said)}" if said else None
 
 
 def store_options(settings: Settings) -> StoreOptions:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, described, load_settings, store_options
+from app.settings import Settings, SettingsError, described, load_settings, store_options, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,21 @@ def test_wrong_values_are_named_with_what_was_given(monkeypatch: pytest.MonkeyPa
     assert "'70000'" in port
     assert "float16" in storage
     assert "'float8'" in storage
+
+
+def test_a_data_directory_may_be_below_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is the home of the user, as in a shell; a user that does not exist is a name like any other."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("FUNNEL_DATA_DIR", "~/index")
+    assert load_settings().data_dir == Path("/home/somebody/index")
+    assert load_settings(data_dir="~nobody-here/index").data_dir == Path("~nobody-here/index")
+
+
+def test_variables_that_are_no_setting_are_named_with_what_may_have_been_meant() -> None:
+    """Typos get the closest setting; variables of others, and of the start script, are left alone."""
+    said = unknown_variables(["FUNNEL_MODLE", "FUNNEL_ZZZZZZ", "funnel_port", "FUNNEL_DEMO", "FUNNEL_URL", "MODLE"])
+    assert said == "not a setting, and ignored: FUNNEL_MODLE (did you mean FUNNEL_MODEL?), FUNNEL_ZZZZZZ"
+    assert unknown_variables(["FUNNEL_PORT", "HOME"]) is None
 
 
 def test_the_store_gets_its_part() -> None:
