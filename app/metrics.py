@@ -53,6 +53,9 @@ class Metrics:
         self._index = {
             name: Gauge(f"funnel_index_{name}", sentence, registry=registry) for name, sentence in INDEX.items()
         }
+        self._read_only = Gauge(
+            "funnel_read_only", "1 when an I/O error has made the store read-only.", registry=registry
+        )
         self._bytes = Gauge("funnel_index_bytes", "Bytes of the index.", ("where", "part"), registry=registry)
 
     def searched(self, answer: Any) -> None:
@@ -80,6 +83,7 @@ class Metrics:
             self._waiting.labels(queue).set(depth)
         for name, gauge in self._index.items():
             gauge.set(stats["count" if name == "documents" else name])
+        self._read_only.set(stats.get("read_only") is not None)
         for where in ("disk", "memory"):
             for part, size in stats[f"{where}_bytes"].items():
                 self._bytes.labels(where, part).set(size)

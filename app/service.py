@@ -1,9 +1,11 @@
 """What the routes work with: opened once, closed in reverse order."""
 
+import logging
+import os
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import anyio.to_thread
@@ -14,12 +16,13 @@ from app.embedder import Embedder, load_embedder
 from app.encoder import Encoder
 from app.metrics import Metrics
 from app.pools import Pool
-from app.settings import Settings, SettingsError, store_options
+from app.settings import Settings, SettingsError, store_options, unknown_variables
 from index.space import Space
 from index.store import Store
 
 CALL_THREADS = 8  # reads and writes of documents; writes that meet share one fsync
 UNTRAINED_PREFIX_DIM = 64
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class Service:
         if self.embedder is not None:
             return self.embedder.notice
         if self.store.space.exact_only:
-            return "No model: every search is exact. Set FUNNEL_PREFIX_DIM if the vectors have a trained prefix."
+            return (
+                "No model, and no prefix that is known to carry a ranking: every search is exact. "
+                "If the vectors have a trained prefix, start with FUNNEL_PREFIX_DIM set to its width."
+            )
         return None
 
 
@@ -77,7 +83,10 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         calls = Pool("store", CALL_THREADS, settings.search_queue)
         stack.callback(calls.close)
         ingests = Slots("ingests", settings.ingest_queue)
-        yield Service(settings, store, embedder, encoder, searches, calls, ingests, metrics)
+        service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics)
+        for warning in filter(None, (service.notice, unknown_variables(os.environ))):
+            log.warning(warning)
+        yield service
 
 
 def load_model(settings: Settings) -> Embedder | None:
@@ -101,21 +110,25 @@ def open_store(settings: Settings, embedder: Embedder | None) -> Store:
     return Store.open(settings.data_dir, space, store_options(settings))
 
 
-def space_without_model(settings: Settings) -> Space | None:
-    """A space for vectors of unknown origin; None, without FUNNEL_DIM, when the directory has one of its own.
+def space_without_model(settings: Settings) -> Space:
+    """A space for vectors of unknown origin; without FUNNEL_DIM it is that of the directory.
 
     Whether their first numbers carry a ranking is not known: searches are exact unless FUNNEL_PREFIX_DIM says so.
     """
     if settings.dim is None:
-        if Store.stored_space(settings.data_dir) is None:
+        known = Store.stored_space(settings.data_dir)
+        if known is None:
             raise SettingsError("FUNNEL_DIM: a new index without a model needs the width of its vectors")
-        return None
-    automatic = settings.prefix_dim == "auto"
-    prefix_dim = min(UNTRAINED_PREFIX_DIM, settings.dim) if automatic else int(settings.prefix_dim)
-    if not 1 <= prefix_dim <= settings.dim:
-        raise SettingsError(f"FUNNEL_PREFIX_DIM: must be between 1 and FUNNEL_DIM={settings.dim}, got {prefix_dim}")
-    exact_only = automatic and not settings.allow_untrained_prefix
-    return Space(settings.dim, prefix_dim, {"model": "none"}, exact_only)
+    else:
+        prefix_dim = min(UNTRAINED_PREFIX_DIM, settings.dim)
+        known = Space(settings.dim, prefix_dim, {"model": "none"}, exact_only=True)
+    if settings.prefix_dim == "auto":
+        return replace(known, exact_only=known.exact_only and not settings.allow_untrained_prefix)
+    if not 1 <= settings.prefix_dim <= known.dim:
+        raise SettingsError(
+            f"FUNNEL_PREFIX_DIM: must be between 1 and the width of the vectors, {known.dim}, got {settings.prefix_dim}"
+        )
+    return replace(known, prefix_dim=settings.prefix_dim, exact_only=False)
 
 
 async def _current(request: Request) -> Service:

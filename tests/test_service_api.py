@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from app.main import create_app
+from app.metrics import Metrics
 from app.responses import Info
 from app.service import limit_threads
 from app.settings import SettingsError
@@ -235,6 +236,49 @@ def test_an_old_index_knows_its_own_width(tmp_path: Path) -> None:
         client.post("/ingest", json={"documents": [{"id": "a", "vector": [1, 0, 0, 0]}]})
     with running(tmp_path, model="none") as client:
         assert (client.get("/info").json()["dim"], client.get("/stats").json()["count"]) == (4, 1)
+
+
+def test_an_old_index_takes_the_prefix_it_is_started_with(tmp_path: Path) -> None:
+    """Without FUNNEL_DIM too: exact before, a funnel with FUNNEL_PREFIX_DIM, and a wider one than it has is refused."""
+    with running(tmp_path, model="none", dim=4) as client:
+        client.post("/ingest", json={"documents": [{"id": "a", "vector": [1, 0, 0, 0]}]})
+    with running(tmp_path, model="none") as client:
+        assert client.get("/info").json()["exact_only"]
+    with running(tmp_path, model="none", prefix_dim=2) as client:
+        info = client.get("/info").json()
+        assert (info["exact_only"], info["dim"], info["prefix_dim"], info["notice"]) == (False, 4, 2, None)
+        assert client.get("/stats").json()["count"] == 1
+    wide = running(tmp_path, model="none", prefix_dim=5)
+    with pytest.raises(SettingsError, match=r"FUNNEL_PREFIX_DIM.*4, got 5"), wide:
+        pass
+
+
+def test_an_untrained_prefix_of_an_old_index_may_be_allowed(tmp_path: Path) -> None:
+    """FUNNEL_ALLOW_UNTRAINED_PREFIX ends the exact mode of an index that knows no prefix."""
+    with running(tmp_path, model="none", dim=4):
+        pass
+    with running(tmp_path, model="none", allow_untrained_prefix=True) as client:
+        assert not client.get("/info").json()["exact_only"]
+
+
+def test_the_start_warns_of_what_a_user_should_know(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notice of the model, which /info has too, and variables that are no setting."""
+    monkeypatch.setenv("FUNNEL_MODLE", "none")
+    with running(tmp_path, model="none", dim=4) as client:
+        notice = client.get("/info").json()["notice"]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert notice in warnings
+    assert any("FUNNEL_MODLE" in warning and "FUNNEL_MODEL" in warning for warning in warnings)
+
+
+def test_a_read_only_store_shows_in_the_metrics() -> None:
+    """The gauge is 1 when the store tells a reason, and 0 otherwise."""
+    sizes = {"count": 0, "rows": 0, "dead_rows": 0, "generation": 0, "disk_bytes": {}, "memory_bytes": {}}
+    metrics = Metrics()
+    assert b"funnel_read_only 0.0" in metrics.render({**sizes, "read_only": None}, {})
+    assert b"funnel_read_only 1.0" in metrics.render({**sizes, "read_only": "a sync failed"}, {})
 
 
 def test_stopping_lets_a_running_ingest_finish_its_batch(tmp_path: Path) -> None:
