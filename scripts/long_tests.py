@@ -22,6 +22,13 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 NOTHING_COLLECTED = 5  # pytest's exit status
+NOT_HELD = (
+    "the quick suite (./scripts/test)",
+    "browsers: no page of the service is opened in one",
+    "load and soak: no campaign of many clients for hours; scripts/benchmark_latency.py is run by hand",
+    "integrations: no client of other software, and no container, is run",
+    "models from a hub: nothing is downloaded",
+)
 
 
 def git(*arguments: str) -> str:
@@ -70,13 +77,14 @@ def table(run: dict[str, Any], results: list[dict[str, Any]]) -> str:
     for r in results:
         figures = ", ".join(f"{key} {value}" for key, value in r["figures"].items()) or r["reason"].replace("\n", " ")
         lines.append(f"| `{r['test']}` | {r['status']} | {r['seconds']} | {figures} |")
+    lines += ["", "Left out:", "", *(f"- {what}" for what in left_out(results))]
     return "\n".join(lines) + "\n"
 
 
 def store(arguments: list[str], results: list[dict[str, Any]]) -> None:
     """Write long-tests.json and long-tests.md."""
     run = context(arguments)
-    encoded = json.dumps({**run, "results": results}, indent=1)
+    encoded = json.dumps({**run, "results": results, "left_out": left_out(results)}, indent=1)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "long-tests.json").write_text(encoded + "\n", "utf-8")
     (RESULTS / "long-tests.md").write_text(table(run, results), "utf-8")
@@ -84,11 +92,10 @@ def store(arguments: list[str], results: list[dict[str, Any]]) -> None:
     print(f"\nstored in {RESULTS.relative_to(ROOT)}/long-tests.json and .md: {counts}")
 
 
-def tell_what_is_left_out(results: list[dict[str, Any]]) -> None:
-    print("left out: the quick suite (./scripts/test)")
-    for r in results:
-        if r["status"] == "skipped":
-            print(f"left out: {r['test']}: {r['reason']}")
+def left_out(results: list[dict[str, Any]]) -> list[str]:
+    """The kinds of campaigns that there are none of, and the tests that were skipped."""
+    skipped = [f"{r['test']}: {r['reason']}" for r in results if r["status"] == "skipped"]
+    return [*NOT_HELD, *skipped]
 
 
 def main() -> int:
@@ -103,7 +110,8 @@ def main() -> int:
         results = test_results(report) if report.exists() else []
     if results:
         store(arguments, results)
-    tell_what_is_left_out(results)
+    for what in left_out(results):
+        print(f"left out: {what}")
     return status
 
 

@@ -13,9 +13,7 @@ from app.settings import Settings
 from cli_runner import at_work, serving
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT / "scripts"))
-
-import first_steps  # noqa: E402
+import first_steps
 
 DEMO = [{"id": f"demo{number}", "text": f"docstring {number}"} for number in range(30)]
 

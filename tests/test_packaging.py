@@ -1,5 +1,9 @@
 """What is promised about the package, its pins and its container."""
 
+import shutil
+import subprocess
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -70,3 +74,37 @@ def test_image_runs_as_nobody_special() -> None:
     lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
     assert "USER 10001:10001" in lines
     assert any("/readyz" in line and '"python"' in line for line in lines)
+
+
+def packaged(folder: Path) -> set[str]:
+    """The files of the packages under a folder."""
+    files = (path for name in ("app", "index") for path in (folder / name).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)) for path in files if path.suffix != ".pyc"}
+
+
+@pytest.mark.long
+def test_pip_install(tmp_path: Path) -> None:
+    """`pip install .` in a fresh environment gives a `funnel` that works, with every file of the packages.
+
+    Its dependencies (torch is large) are those that run this test, put behind the installed package on the path.
+    """
+    source, venv = tmp_path / "source", tmp_path / "venv"
+    for name in ("app", "index"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+
+    def run(*command: object) -> str:
+        words = [str(word) for word in command]
+        return subprocess.run(words, cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    run(sys.executable, "-m", "venv", venv)
+    run(venv / "bin/python", "-m", "pip", "install", "-q", "--no-deps", "-c", source / "constraints.txt", source)
+    (site,) = venv.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
+    assert packaged(site) == packaged(source)
+    assert "Funnel search" in run(venv / "bin/funnel", "--help")
+    assert str(site) in run(venv / "bin/python", "-c", "import app; print(app.__file__)")
+    (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "parse a date"}', "utf-8")
+    run(venv / "bin/funnel", "ingest", "a.jsonl", "--data-dir", "data")
+    assert "parse a date" in run(venv / "bin/funnel", "search", "dates", "--data-dir", "data")
