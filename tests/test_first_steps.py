@@ -5,15 +5,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import first_steps
 import pytest
 
 from app.client import Client
 from app.main import create_app
 from app.settings import Settings
 from cli_runner import at_work, serving
-
-ROOT = Path(__file__).parent.parent
-import first_steps
 
 DEMO = [{"id": f"demo{number}", "text": f"docstring {number}"} for number in range(30)]
 
