@@ -203,7 +203,7 @@ def test_any_number_of_cancelled_jobs_leaves_the_lane_alive() -> None:
         assert len((await asyncio.wait_for(worker.do(["next"]), 10)).value) == 1
         worker.close()
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 30))
 
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(embedder: Watched) -> None:
