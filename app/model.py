@@ -1,6 +1,7 @@
 """The embedder behind every model: bundled, a folder, or a hub id, through sentence-transformers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,14 @@ def _load_bundled(settings: Settings) -> SentenceEmbedder:
 
 def _load_named(settings: Settings) -> SentenceEmbedder:
     known = known_model(settings.model)
-    model = _open(settings)
+    with _told(settings.model):
+        model = _open(settings)
+        origin = find_origin(settings.model, settings.model_revision)
+        trained = known.dims or stated_widths(origin.folder)
     own = prompts_of(model)
     model.prompts["query"] = own["query"] or known.query_prompt
     model.prompts["document"] = own["document"] or known.document_prompt
-    origin = find_origin(settings.model, settings.model_revision)
-    widths = _widths(settings, model, known.dims or stated_widths(origin.folder))
+    widths = _widths(settings, model, trained)
     fingerprint = _fingerprint(model, origin.name, weights_id(origin), known)
     return SentenceEmbedder(model, settings.model, widths, fingerprint, origin.commit, known.layer_norm)
 
@@ -113,19 +116,25 @@ def _fingerprint(model: SentenceTransformer, name: str, weights: str, known: Kno
 
 
 def _open(settings: Settings) -> SentenceTransformer:
-    """Load through sentence-transformers; every way in which that fails becomes a ModelError."""
+    """Load through sentence-transformers."""
     place = Path(settings.model).expanduser()
     name = str(place) if place.is_dir() else settings.model
+    with quiet_loading():
+        return load_folder(
+            name,
+            device=settings.device,
+            revision=settings.model_revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+
+
+@contextmanager
+def _told(model: str) -> Iterator[None]:
+    """Every way in which the files of a model are broken becomes a ModelError."""
     try:
-        with quiet_loading():
-            return load_folder(
-                name,
-                device=settings.device,
-                revision=settings.model_revision,
-                trust_remote_code=settings.trust_remote_code,
-            )
+        yield
     except BROKEN as error:
-        raise ModelError(_advice(settings.model, error)) from error
+        raise ModelError(_advice(model, error)) from error
 
 
 def _advice(model: str, error: Exception) -> str:

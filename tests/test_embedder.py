@@ -178,6 +178,16 @@ def test_a_damaged_folder_says_what_to_do(plain: Path, tmp_path: Path, file: str
         load(folder)
 
 
+@pytest.mark.parametrize("stated", [["a"], [None], {"a": 1}, 64])
+def test_widths_that_are_no_numbers_say_what_to_do(plain: Path, tmp_path: Path, stated: object) -> None:
+    """A config whose `matryoshka_dimensions` cannot be read is a damaged one, never a traceback."""
+    folder = shutil.copytree(plain, tmp_path / "damaged")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"matryoshka_dimensions": stated}))
+    with pytest.raises(ModelError, match=r"damaged cannot be loaded"):
+        load(folder)
+
+
 def test_a_folder_without_a_config_of_its_own_is_served(tmp_path: Path) -> None:
     """A saved StaticEmbedding model, which has no transformer inside, loads and embeds."""
     embedder = load(save_static(tmp_path / "static"))
