@@ -1,4 +1,4 @@
-"""The HTTP fuzz of the quick suite with many more, and larger, examples: FUNNEL_FUZZ_EXAMPLES each."""
+"""The HTTP fuzz of the quick suite with many more, and larger, examples: FUZZ_EXAMPLES each."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import test_ingest_api as ingest_api
 import test_search_api as search_api
 from service import fill, running
 
-EXAMPLES = int(os.environ.get("FUNNEL_FUZZ_EXAMPLES", "10_000"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10_000"))
 pytestmark = pytest.mark.long
 many = settings(
     max_examples=EXAMPLES,
