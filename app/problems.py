@@ -70,7 +70,12 @@ PROBLEMS = {
         Problem("internal", 500, "Something went wrong here", "The log has more under the request id."),
         Problem("store-corrupt", 500, "Stored bytes are damaged", "Run `funnel verify` on the directory."),
         Problem("queue-full", 503, "Too many requests are waiting", "Try again after Retry-After seconds."),
-        Problem("store-unavailable", 503, "The store refuses this now", "It is closed, or read-only."),
+        Problem(
+            "store-unavailable",
+            503,
+            "The store refuses this now",
+            "It is closed, read-only after an I/O error, or locked by another process.",
+        ),
         Problem("not-ready", 503, "The service is not ready", "The model or the index does not answer yet."),
         Problem("shutting-down", 503, "The service shuts down", "It will be back after its restart."),
         Problem("timeout", 504, "The time ran out", "Nothing could be answered within timeout_ms."),
