@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
+from index.errors import FunnelError, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable
 
 SCHEMA = """
 CREATE TABLE state (
@@ -77,7 +77,10 @@ class Documents:
             self.state()
         except (sqlite3.DatabaseError, TypeError) as error:
             self._writer.close()
-            raise StoreCorrupt(f"{path} cannot be read: {error}") from None
+            raise _failure(error, path) or StoreCorrupt(f"{path} cannot be read: {error}") from None
+        except FunnelError:
+            self._writer.close()
+            raise
         self._pool: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()  # None: closed
         for _ in range(readers):
             self._pool.put(_connect(path, "ro"))
@@ -108,9 +111,7 @@ class Documents:
                     self._writer.execute("ROLLBACK")
                 raise
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise StorageFull(f"no space left for {self.path}: {error}") from None
-            raise StoreUnavailable(f"writing {self.path} failed: {error}") from error
+            raise _failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
@@ -123,7 +124,7 @@ class Documents:
             db.execute("BEGIN")
             yield db
         except sqlite3.DatabaseError as error:
-            raise StoreCorrupt(f"reading {self.path} failed: {error}") from error
+            raise _failure(error, self.path) or StoreCorrupt(f"reading {self.path} failed: {error}") from error
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
@@ -158,6 +159,16 @@ def peek(path: Path) -> State:
             return State(*db.execute(f"SELECT {COLUMNS} FROM state").fetchone())
     except (sqlite3.DatabaseError, TypeError) as error:
         raise StoreCorrupt(f"{path} cannot be read: {error}") from None
+
+
+def _failure(error: Exception, path: Path) -> FunnelError | None:
+    """What has nothing to do with the bytes of the file: a full disk, or a lock of another process."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"no space left for {path}: {error}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"another process has locked {path}: {error}")
+    return None
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ FunnelError
 ├── SearchTimeout           the deadline passed before anything could be answered
 ├── StorageFull             no space left on the device; nothing was acknowledged
 ├── StoreUnavailable        closed, or read-only after a failed write; reopen it
+│   └── StoreBusy           another process has locked the documents file; try again
 ├── StoreLocked             another process has the directory open
 ├── StoreCorrupt            bytes on disk disagree with their checksum
 └── StoreFormat             not a data directory, or one of another format version
@@ -64,6 +65,10 @@ class StorageFull(FunnelError):
 
 class StoreUnavailable(FunnelError):
     """The store is closed, or refuses writes after an I/O error until it is reopened."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another process, such as a SQLite shell, has locked the documents file; nothing was changed."""
 
 
 class StoreLocked(FunnelError):

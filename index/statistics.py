@@ -7,8 +7,10 @@ from index.merger import Merger
 from index.view import View
 
 
-def statistics(view: View, layout: Layout, merger: Merger, cached_filter_bytes: int) -> dict[str, Any]:
-    """Counts, the make of the shortlist, bytes on disk (allocated) and in memory."""
+def statistics(
+    view: View, layout: Layout, merger: Merger, cached_filter_bytes: int, read_only: Exception | None
+) -> dict[str, Any]:
+    """Counts, the make of the shortlist, bytes on disk (allocated) and in memory, why writes are refused or None."""
     graph = view.shortlist.graph
     return {
         "count": view.count,
@@ -17,6 +19,7 @@ def statistics(view: View, layout: Layout, merger: Merger, cached_filter_bytes: 
         "generation": view.generation,
         "commits": view.commits,
         "storage": view.codec.name,
+        "read_only": None if read_only is None else str(read_only),
         "shortlist": {
             "kind": "hnsw" if graph else "flat",
             "codes": graph.codes if graph else "float32",

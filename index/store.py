@@ -209,7 +209,8 @@ class Store:
 
     def stats(self) -> dict[str, Any]:
         """Counts, the shortlist's make, bytes on disk and in memory."""
-        return statistics(self._writer.view, self.layout, self._merger, self._matching.cached_bytes)
+        cached, broken = self._matching.cached_bytes, self._writer.broken
+        return statistics(self._writer.view, self.layout, self._merger, cached, broken)
 
     def close(self) -> None:
         """Finish waiting writes, save the shortlist, release the directory."""

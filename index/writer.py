@@ -18,7 +18,7 @@ import numpy as np
 from index import bits
 from index.batch import Batch
 from index.database import Documents
-from index.errors import FunnelError, StoreUnavailable
+from index.errors import FunnelError, StoreBusy, StoreUnavailable
 from index.graph import Graph
 from index.matryoshka import prefixes
 from index.vectors import VectorFile
@@ -121,7 +121,7 @@ class Writer:
                 raise self._broken
             view = self._transact(jobs, answers)
         except Exception as error:  # all is rolled back, the callers get it, and this thread must live on
-            if isinstance(error, StoreUnavailable):
+            if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
                 self._broken = self._broken or error
             self._refuse(jobs, error)
             return
@@ -131,7 +131,7 @@ class Writer:
             _resolve(job, answer)
 
     def _refuse(self, jobs: list[Job], error: Exception) -> None:
-        if len(jobs) == 1 or self._broken:
+        if len(jobs) == 1 or self._broken or isinstance(error, StoreBusy):
             for job in jobs:
                 job.future.set_exception(error)
         else:  # the fault may be one job's alone

@@ -2,7 +2,11 @@
 
 import errno
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ import pytest
 
 from index.batch import Batch
 from index.document import Document
-from index.errors import DocumentExists, StorageFull, StoreUnavailable
+from index.errors import DocumentExists, StorageFull, StoreBusy, StoreUnavailable
 from index.graph import Graph
 from index.query import Query
 from index.shortlist import Shortlist
@@ -143,6 +147,7 @@ def test_after_a_failed_write_the_store_is_read_only_until_reopened(
         with pytest.raises(StoreUnavailable, match="read-only until it is reopened"):
             refused()
     assert (store.count(), nearest(store, 1), store.get(["a"])[0].text) == (1, "a", "text of a")
+    assert os.strerror(errno.EIO) in store.stats()["read_only"]
     store.close()
     with opened(tmp_path / "data") as store:
         assert (store.count(), store.get(["b", "c"])) == (1, [])
@@ -160,6 +165,23 @@ def test_a_commit_that_sqlite_cannot_make_is_not_acknowledged(store: Store) -> N
     with pytest.raises(StoreUnavailable, match="read-only until"):
         put(store, "b", 1)
     assert store.get(["b"]) == []
+
+
+def test_a_lock_of_another_process_passes(store: Store) -> None:
+    """What waits meanwhile is refused together, once; afterwards writes go through without a restart."""
+    store._documents._writer.execute("PRAGMA busy_timeout=300")
+    with closing(sqlite3.connect(store.layout.documents, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with ThreadPoolExecutor(20) as pool:
+            for future in [pool.submit(put, store, f"w{number}", 2) for number in range(20)]:
+                with pytest.raises(StoreBusy, match="another process has locked"):
+                    future.result(30)
+        assert time.monotonic() - started < 3
+        assert nearest(store, 1) == "a"
+        shell.execute("ROLLBACK")
+    put(store, "b", 1)
+    assert (nearest(store, 1), store.stats()["read_only"]) == ("b", None)
 
 
 def test_memory_never_lags_behind_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
