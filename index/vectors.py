@@ -104,9 +104,17 @@ class VectorFile:
         growth = min(max(size // 4, MIN_GROWTH), MAX_GROWTH)
         wanted = max(needed, size + growth)
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._data, 0, wanted)
+            self._allocate(size, needed, wanted)
         else:  # macOS
             os.ftruncate(self._data, wanted)
+
+    def _allocate(self, size: int, needed: int, wanted: int) -> None:
+        try:
+            os.posix_fallocate(self._data, size, wanted - size)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            os.posix_fallocate(self._data, size, needed - size)  # without the reserve there may be room
 
     def _map(self) -> np.ndarray:
         size = os.fstat(self._data).st_size

@@ -156,3 +156,26 @@ def test_every_failed_fsync_is_unavailable(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(StoreUnavailable, match="syncing"):
         file.write(0, rows(2))
     file.close()
+
+
+def test_a_nearly_full_disk_takes_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room to grow ahead, exactly the rows that are written are allocated, at the end of the file."""
+    size = CODEC.row_bytes
+    asked: list[tuple[int, int]] = []
+    real = os.posix_fallocate
+
+    def scarce(descriptor: int, start: int, length: int) -> None:
+        asked.append((start, length))
+        if length > 2 * size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor, start, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", scarce)
+    file = opened(tmp_path, create=True)
+    file.write(0, rows(2))
+    file.write(2, rows(1, seed=1))
+    with pytest.raises(StorageFull):
+        file.write(3, rows(3, seed=2))
+    assert file.matrix(3).tobytes() == rows(2).tobytes() + rows(1, seed=1).tobytes()
+    assert [start for start, _ in asked] == [0, 0, 2 * size, 2 * size, 3 * size, 3 * size]
+    file.close()
