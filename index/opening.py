@@ -51,6 +51,8 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         documents = Documents(layout.documents, initial)
         stack.callback(documents.close)
         state = documents.state()
+        if state.rotation is not None:
+            raise StoreFormat(f"the prefixes of {path} are rotated, which this version cannot do; use a newer one")
         actual = _agreed_space(Space.from_json(state.space), space)
         if actual.to_json() != state.space:  # another prefix of the same vectors
             with documents.transaction() as db:
@@ -96,7 +98,7 @@ def _agreed_space(stored: Space, asked: Space | None) -> Space:
             "the index was made in another embedding space: "
             + "; ".join(different)
             + ". Start with the model that made it, embed its texts again with `funnel reindex`, or choose an "
-            "empty data directory"
+            "empty data directory (FUNNEL_DATA_DIR)"
         )
     return asked
 
