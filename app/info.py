@@ -30,7 +30,7 @@ def info(service: Service) -> dict[str, Any]:
         "exact_only": space.exact_only,
         "fingerprint": space.fingerprint_id,
         "fingerprint_of": {"dim": space.dim, **space.fingerprint},
-        "storage": service.store.options.storage,
+        "storage": service.store.view.codec.name,
         "notice": service.notice,
         "capabilities": [name for name in CAPABILITIES if embedder is not None or name not in NEED_MODEL],
         "limits": limits(service),

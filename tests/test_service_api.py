@@ -336,3 +336,10 @@ def test_the_model_computes_with_as_many_threads_as_it_may() -> None:
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_storage_is_that_of_the_index(tmp_path: Path) -> None:
+    """A setting for new indexes does not change what GET /info says of an old one."""
+    for setting in ("int8", "float32"):
+        with running(tmp_path, storage=setting) as client:
+            assert client.get("/info").json()["storage"] == "int8"
