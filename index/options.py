@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+ALLOWED = {
+    "storage": ("float32", "bfloat16", "int8"),
+    "shortlist_index": ("auto", "flat", "hnsw"),
+    "shortlist_codes": ("auto", "float32", "int8"),
+}
+
 
 @dataclass(frozen=True)
 class StoreOptions:
@@ -10,12 +16,17 @@ class StoreOptions:
     `storage` is the type of the full vectors on disk and is fixed when a directory is made.
     `flat_limit` is the number of rows up to which the first stage scans all prefixes (`auto`).
     `max_limit` bounds limit + offset, `max_shortlist` bounds a requested shortlist unless it covers the
-    whole collection.
+    whole collection. Raises ValueError on a word that none of the choices knows.
     """
 
-    storage: str = "float32"  # float32 | bfloat16 | int8
-    shortlist_index: str = "auto"  # auto | flat | hnsw
-    shortlist_codes: str = "auto"  # auto | float32 | int8
+    storage: str = "float32"
+    shortlist_index: str = "auto"
+    shortlist_codes: str = "auto"
     flat_limit: int = 100_000
     max_limit: int = 1_000
     max_shortlist: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name, words in ALLOWED.items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} must be one of {', '.join(words)}, got {getattr(self, name)!r}")
