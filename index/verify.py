@@ -71,7 +71,8 @@ def _report(layout: Layout, documents: Documents, progress: Progress | None) -> 
     state = documents.state()
     space = Space.from_json(state.space)
     codec = make_codec(state.storage, space.dim)
-    vectors = VectorFile(layout.vectors(state.generation), layout.checksums(state.generation), codec)
+    paths = layout.vectors(state.generation), layout.checksums(state.generation)
+    vectors = VectorFile(*paths, codec, create=state.rows == 0)  # a first start may have ended before it made them
     try:
         with documents.reader() as db:
             live = live_mask(db, max(state.rows, _last_row(db) + 1))

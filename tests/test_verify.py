@@ -79,6 +79,15 @@ def test_lossy_types_pass(tmp_path: Path, storage: str) -> None:
     assert report.ok, report.checks
 
 
+def test_a_first_start_that_ended_before_its_vectors_passes(tmp_path: Path) -> None:
+    """Nothing was stored, so nothing is lost."""
+    opened(tmp_path / "data").close()
+    layout = Layout(tmp_path / "data")
+    layout.vectors(1).unlink()
+    layout.checksums(1).unlink()
+    assert verify(tmp_path / "data").ok
+
+
 def test_an_empty_index_passes(tmp_path: Path) -> None:
     """There is nothing wrong with nothing."""
     opened(tmp_path / "data").close()
