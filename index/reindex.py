@@ -124,11 +124,20 @@ def _encoded(documents: Documents, codec: Codec, embed: Embed, chunk: np.ndarray
     with documents.reader() as db:
         found = by_rows(db, chunk.tolist())
     texts = [found[row].embedded_text for row in chunk.tolist()]
-    vectors = np.stack([check_vector(vector, codec.dim) for vector in embed(texts)])
+    vectors = embed(texts)
     if len(vectors) != len(texts):
         raise InvalidVector(f"expected {len(texts)} vectors for as many texts, got {len(vectors)}")
-    raw[chunk - start] = codec.encode(normalise(vectors))
+    ids = (found[row].doc_id for row in chunk.tolist())
+    checked = [_checked(vector, codec.dim, doc_id) for vector, doc_id in zip(vectors, ids, strict=True)]
+    raw[chunk - start] = codec.encode(normalise(np.stack(checked)))
     return raw
+
+
+def _checked(vector: np.ndarray, dim: int, doc_id: str) -> np.ndarray:
+    try:
+        return check_vector(vector, dim)
+    except InvalidVector as error:
+        raise InvalidVector(f"the text of document {doc_id!r}: {error}") from None
 
 
 def _check_texts(documents: Documents, rows: np.ndarray) -> None:

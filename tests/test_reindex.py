@@ -144,6 +144,17 @@ def test_a_model_that_answers_wrongly_changes_nothing(path: Path, wrong: object)
         assert store.search(OLD[5], Query(limit=1))[0].hits[0].doc_id == "d00005"
 
 
+@pytest.mark.parametrize("bad", [0.0, float("nan")])
+def test_a_text_whose_vector_cannot_be_used_is_named(path: Path, bad: float) -> None:
+    """By the id of its document."""
+
+    def embed(texts: list[str]) -> np.ndarray:
+        return np.stack([np.full(48, bad if text == "text of d00005" else 1.0) for text in texts])
+
+    with pytest.raises(InvalidVector, match="d00005"):
+        reindex(path, NEW_SPACE, embed)
+
+
 def test_files_of_the_old_generation_go_even_when_killed_after_the_swap(path: Path) -> None:
     """The next start deletes what no generation names."""
     layout = Layout(path)
