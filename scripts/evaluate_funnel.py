@@ -27,6 +27,7 @@ from app.embedder import Embedder, load_embedder
 from app.settings import Settings
 from index.document import Document
 from index.evaluation import mrr_at_k, ndcg_at_k, recall_at_k
+from index.plan import default_shortlist
 from index.query import Query
 from index.store import Store, StoreOptions
 
@@ -119,7 +120,7 @@ def measure(collection: Collection, embedder: Embedder, baselines: bool) -> dict
         rows = {f"prefix {prefix} alone": run(store, queries, Query(rescore=False, **lean))}
         for shortlist in SHORTLISTS:
             rows[f"funnel {shortlist}"] = run(store, queries, Query(shortlist=shortlist, **lean))
-        default = store.search(np.asarray(queries[:1]), Query(**lean))[0].stages[0][1]
+        default = default_shortlist(K, len(names))
         rows[f"funnel default ({default})"] = run(store, queries, Query(**lean))
     rows[f"exact {dim}"] = exact
     if baselines:
