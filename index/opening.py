@@ -2,7 +2,8 @@
 
 import json
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -72,6 +73,18 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         view = _view(documents, state, actual, codec, vectors, shortlist)
         stack.pop_all()
         return Opened(layout, lock, documents, vectors, view, saved)
+
+
+@contextmanager
+def offline(path: Path) -> Iterator[tuple[Layout, Documents]]:
+    """An existing directory under its lock, for work that no store does; raises StoreFormat when there is none."""
+    layout = Layout(path)
+    if not layout.exists():
+        raise StoreFormat(f"there is no index in {path}")
+    with closing(acquire_lock(layout)):
+        layout.check_format()
+        with closing(Documents(layout.documents)) as documents:
+            yield layout, documents
 
 
 def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> State | None:

@@ -16,9 +16,10 @@ from index.codec import Codec, make_codec
 from index.database import Documents, State
 from index.document import NO_VECTOR
 from index.documents import by_rows, live_mask
-from index.errors import InvalidInput, InvalidVector, StoreFormat
-from index.layout import Layout, acquire_lock
+from index.errors import InvalidInput, InvalidVector
+from index.layout import Layout
 from index.matryoshka import check_vector, normalise
+from index.opening import offline
 from index.options import StoreOptions
 from index.space import Space
 from index.vectors import VectorFile
@@ -64,19 +65,8 @@ def reindex(
     `embed` maps up to `batch` texts to (n, dim) vectors. `progress` gets (documents done, documents).
     Raises InvalidInput when documents carry vectors of their own, whose texts no model has seen.
     """
-    layout = Layout(Path(path))
-    if not layout.exists():
-        raise StoreFormat(f"there is no index in {path}")
-    lock = acquire_lock(layout)
-    try:
-        layout.check_format()
-        documents = Documents(layout.documents, readers=1)
-        try:
-            return _build(layout, documents, space, embed, options, batch, progress)
-        finally:
-            documents.close()
-    finally:
-        lock.close()
+    with offline(Path(path)) as (layout, documents):
+        return _build(layout, documents, space, embed, options, batch, progress)
 
 
 def _build(

@@ -12,12 +12,12 @@ from index.codec import make_codec
 from index.database import Documents, State
 from index.document import metadata_hash, text_hash
 from index.documents import live_mask
-from index.errors import StoreFormat
 from index.graph import Graph
-from index.layout import Layout, acquire_lock
+from index.layout import Layout
 from index.matryoshka import prefixes
 from index.merger import load_snapshot
 from index.metadata import entries
+from index.opening import offline
 from index.space import Space
 from index.vectors import VectorFile
 
@@ -52,19 +52,8 @@ class Report:
 
 def verify(path: Path, progress: Progress | None = None) -> Report:
     """Read everything a directory holds; raises StoreLocked, StoreFormat or StoreCorrupt if it cannot be read."""
-    layout = Layout(Path(path))
-    if not layout.exists():
-        raise StoreFormat(f"there is no index in {path}")
-    lock = acquire_lock(layout)
-    try:
-        layout.check_format()
-        documents = Documents(layout.documents)
-        try:
-            return _report(layout, documents, progress)
-        finally:
-            documents.close()
-    finally:
-        lock.close()
+    with offline(Path(path)) as (layout, documents):
+        return _report(layout, documents, progress)
 
 
 def _report(layout: Layout, documents: Documents, progress: Progress | None) -> Report:
