@@ -91,7 +91,10 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, watche
 
 
 def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
-    level = "critical" if "uds" in where else settings.log_level
+    # Logging belongs to the process: a directory served for a moment leaves it as it is.
+    logs: dict[str, Any] = {"log_config": log_config(settings.log_level)}
+    if "uds" in where:
+        logs = {"log_config": None, "log_level": "critical"}
     return uvicorn.Config(
         app,
         lifespan="on",
@@ -99,7 +102,7 @@ def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        log_config=log_config(level),
+        **logs,
         **where,
     )
 
