@@ -52,7 +52,9 @@ class Requests:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(took)
-        log.info("method=%s route=%s status=%d ms=%.1f request_id=%s", method, route, status, took * 1e3, request_id)
+        level = logging.DEBUG if status < 400 else logging.INFO  # what goes well is in the metrics
+        line = "method=%s route=%s status=%d ms=%.1f request_id=%s"
+        log.log(level, line, method, route, status, took * 1e3, request_id)
 
 
 def _request_id(scope: Scope) -> str:

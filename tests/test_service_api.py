@@ -117,7 +117,7 @@ def test_two_services_in_one_process_count_for_themselves(tmp_path: Path) -> Non
 
 def test_the_log_has_a_line_a_request_without_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Method, route, status, time and id; no text, no document id."""
-    caplog.set_level(logging.INFO, "app.requests")
+    caplog.set_level(logging.DEBUG, "app.requests")
     with running(tmp_path) as client:
         client.post("/ingest", json={"documents": [{"id": "secret-id", "text": "secret text"}]})
         client.post("/search", json={"query": "secret query"})
