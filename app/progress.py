@@ -1,12 +1,12 @@
 """An answer that streams while the request body is still arriving."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from fastapi import Response
-from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
@@ -90,7 +90,9 @@ class ProgressStream(Response):
         if not self._started:
             self._started = True
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": to_json(line) + b"\n", "more_body": not last})
+        # ASCII: many clients also end a line at U+0085 or U+2028, which an id in a failure may hold.
+        text = json.dumps(line, separators=(",", ":"))
+        await send({"type": "http.response.body", "body": text.encode() + b"\n", "more_body": not last})
 
     def _summary(self) -> dict[str, Any]:
         report = self._report

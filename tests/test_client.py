@@ -57,6 +57,13 @@ def test_ingest_again_changes_nothing(client: Client) -> None:
     assert client.count() == 15
 
 
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029", "\x0c"])
+def test_failures_whose_ids_hold_line_ends(client: Client, mark: str) -> None:
+    """A streamed answer is read line by line, whatever an id holds that some take for the end of a line."""
+    totals = client.ingest([{"id": f"a{mark}b", "text": ""}])
+    assert [failure.id for failure in totals.failures] == [f"a{mark}b"]
+
+
 def test_failures_have_positions(client: Client) -> None:
     """A refused document is named by its place in the whole ingest, and the others are stored."""
     rows = list(documents(CHUNK_DOCUMENTS + 5))
