@@ -9,11 +9,12 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor
 
+from app.collections import Collection, is_collection, judgements_file, known_items, read_collection
 from app.compose import WEIGHTS, load_body, read_config, save_parts
 from app.features import FeatureCache, headless, idf_table
 from app.lane import quiet_loading
 from app.model_card import write_card
-from app.pairs import Collection, Pair, known_items, pair_files, read_collection, read_pairs, sample
+from app.pairs import Pair, pair_files, read_pairs, sample
 from app.relevance import by_width
 from app.training import Features, HeadSettings, train_head
 
@@ -134,10 +135,10 @@ class Workshop:
 
 def collections(data: Path, names: Sequence[str] | None) -> list[Path]:
     """The folders with a corpus, the named ones or all."""
-    found = [folder for folder in sorted(data.iterdir()) if any(folder.glob("corpus.jsonl*"))]
+    found = [folder for folder in sorted(data.iterdir()) if is_collection(folder)]
     return [folder for folder in found if names is None or folder.name in names]
 
 
 def read_task(folder: Path) -> Collection:
     """A collection with its judgements, or a corpus alone as a known-item test."""
-    return read_collection(folder) if (folder / "qrels.tsv").is_file() else known_items(folder)
+    return known_items(folder) if judgements_file(folder) is None else read_collection(folder)

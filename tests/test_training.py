@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from app.collections import known_items, read_collection
 from app.compose import load_composed
-from app.pairs import known_items, read_collection, read_pairs
+from app.pairs import read_pairs
 from app.training import Features, HeadSettings, LossName, draw_batches, nearest_orthogonal, train_head
 from app.workshop import Workshop, WorkshopSettings
 
