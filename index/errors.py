@@ -9,6 +9,7 @@ FunnelError
 ├── DocumentNotFound        no document has this id
 ├── DocumentExists          `insert_only` met an id that is taken
 ├── FingerprintMismatch     the index holds vectors of another embedding space
+├── RotationBusy            a rotation is being applied; one at a time
 ├── SearchTimeout           the deadline passed before anything could be answered
 ├── StorageFull             no space left on the device; nothing was acknowledged
 ├── StoreUnavailable        closed, or read-only after a failed write; reopen it
@@ -53,6 +54,10 @@ class DocumentExists(FunnelError):
 
 class FingerprintMismatch(FunnelError):
     """The index was made in another embedding space."""
+
+
+class RotationBusy(FunnelError):
+    """Another rotation is being applied or undone; nothing was changed."""
 
 
 class SearchTimeout(FunnelError):

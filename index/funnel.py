@@ -8,7 +8,6 @@ import numpy as np
 
 from index.allowed import Allowed
 from index.exact import TIE, exact, with_ties
-from index.matryoshka import prefixes
 from index.plan import Plan
 from index.rerank import rerank, rerank_prefix
 from index.view import View
@@ -56,7 +55,7 @@ def _exact(
 
 def _narrow(view: View, query: np.ndarray, plan: Plan, allowed: Allowed | None, deadline: float | None) -> Ranking:
     started = time.perf_counter()
-    prefix = prefixes(query[None], view.space.prefix_dim, view.rotation)[0]
+    prefix = view.prefixes(query[None])[0]
     rows, prefix_scores, strategy = _first_stage(view, prefix, plan.shortlist, allowed)
     narrowed = time.perf_counter()
     timing = {"shortlist": (narrowed - started) * 1e3, "rerank": 0.0}
@@ -105,7 +104,7 @@ def _first_stage(
 
 def prefix_places(view: View, query: np.ndarray, rows: np.ndarray, allowed: Allowed | None) -> list[tuple[int, float]]:
     """(rank from 1, score) of each row in the prefix order of all allowed rows, by a full scan."""
-    prefix = prefixes(query[None], view.space.prefix_dim, view.rotation)[0]
+    prefix = view.prefixes(query[None])[0]
     everything = np.arange(view.rows) if allowed is None else allowed.positions
     mine = view.shortlist.scores(prefix, np.sort(rows))[np.argsort(np.argsort(rows))]
     ahead = np.zeros(len(rows), dtype=np.int64)

@@ -45,8 +45,18 @@ class Layout:
     def checksums(self, generation: int) -> Path:
         return self.collection / f"vectors-{generation}.crc"
 
-    def shortlist(self, generation: int, rows: int) -> Path:
-        return self.collection / f"shortlist-{generation}-{rows}.faiss"
+    def shortlist(self, generation: int, rows: int, rotation: int | None = None) -> Path:
+        """The graph of the first rows; `rotation` is the CRC-32 of the rotation its prefixes were made with."""
+        turned = "" if rotation is None else f"-{rotation:08x}"
+        return self.collection / f"shortlist-{generation}-{rows}{turned}.faiss"
+
+    @staticmethod
+    def rotation_name(checksum: int) -> str:
+        return f"rotation-{checksum:08x}.npy"
+
+    @staticmethod
+    def query_map_name(checksum: int) -> str:
+        return f"query-map-{checksum:08x}.npy"
 
     def exists(self) -> bool:
         """Whether a data directory has been made here."""

@@ -36,6 +36,7 @@ class Merger:
         self._writer, self._layout, self._options = writer, layout, options
         self._saved_rows = saved_rows
         self._wake, self._stop = threading.Event(), threading.Event()
+        self.files = threading.Lock()  # held while a snapshot is written and until the state names it
         self.merging = False
         self.error: str | None = None
         self._thread = threading.Thread(target=self._run, name="funnel-merger", daemon=True)
@@ -50,9 +51,9 @@ class Merger:
         self._stop.set()
         self._wake.set()
         self._thread.join()
-        graph = self._writer.view.shortlist.graph
-        if graph is not None and graph.rows != self._saved_rows and self._writer.broken is None:
-            self._save(graph)
+        view = self._writer.view
+        if view.shortlist.graph_rows not in (0, self._saved_rows) and self._writer.broken is None:
+            self._save(view)
 
     def _run(self) -> None:
         faiss.omp_set_num_threads(1)  # the other cores answer searches
@@ -69,38 +70,55 @@ class Merger:
     def _merge(self, view: View) -> bool:
         try:
             graph = merged(view, self._options, self._stop.is_set)
-            if graph is None or not self._writer.submit(Adopt(graph, view.generation)):
+            if graph is None:
                 return False
+            if not self._writer.submit(Adopt(graph, view)):
+                return True  # made from what is not there any more: look again
         except (MemoryError, RuntimeError, FunnelError) as error:  # FAISS raises RuntimeError
             self.error = str(error)
             log.warning("merging the shortlist tail into the graph failed: %s", error)
             return False
         self.error = None
-        if (graph.rows - self._saved_rows) * SAVE_SHARE >= graph.rows:
-            self._save(graph)
+        view = self._writer.view
+        if view.shortlist.graph is graph and (graph.rows - self._saved_rows) * SAVE_SHARE >= graph.rows:
+            self._save(view)
         return True
 
-    def _save(self, graph: Graph) -> None:
-        view = self._writer.view
-        path = self._layout.shortlist(view.generation, graph.rows)
-        try:
-            record = save_snapshot(graph, path)
-            self._writer.submit(Job(lambda batch: _record(batch, record), size=0))
-        except (OSError, RuntimeError, FunnelError) as error:
-            for partial in (path, path.with_suffix(".tmp")):
-                partial.unlink(missing_ok=True)
-            log.warning("the shortlist snapshot was not saved, it will be rebuilt at the next start: %s", error)
-            return
-        self._saved_rows = graph.rows
-        for old in path.parent.glob("shortlist-*.faiss"):
+    def saved(self, view: View, path: Path | None) -> None:
+        """The state names this snapshot of the view's graph, or none: delete the others."""
+        self._saved_rows = view.shortlist.graph_rows
+        for old in self._layout.collection.glob("shortlist-*.faiss"):
             if old != path:
                 old.unlink(missing_ok=True)
+
+    def _save(self, view: View) -> None:
+        path = snapshot_path(self._layout, view)
+        with self.files:
+            try:
+                record = save_snapshot(view, path)
+                named = self._writer.submit(Job(lambda batch: self._record(batch, view, record), size=0))
+            except (OSError, RuntimeError, FunnelError) as error:
+                for partial in (path, path.with_suffix(".tmp")):
+                    partial.unlink(missing_ok=True)
+                log.warning("the shortlist snapshot was not saved, it will be rebuilt at the next start: %s", error)
+                return
+            if named:
+                self.saved(view, path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _record(self, batch: Batch, view: View, record: str | None) -> bool:
+        """In the writer's thread: name a snapshot, unless its prefixes are of another rotation than the live ones."""
+        if self._writer.view.rotation is not view.rotation:
+            return False
+        batch.db.execute("UPDATE state SET snapshot = ?", (record,))
+        return True
 
 
 def due(view: View, options: StoreOptions) -> bool:
     """Whether the tail has outgrown a flat scan."""
     tail = len(view.shortlist.tail)
-    if options.shortlist_index == "flat" or view.space.exact_only or tail < MIN_MERGE:
+    if options.shortlist_index == "flat" or view.searched.exact_only or tail < MIN_MERGE:
         return False
     if view.shortlist.graph is None and options.shortlist_index == "auto":
         return view.rows > options.flat_limit
@@ -127,8 +145,17 @@ def chosen_codes(options: StoreOptions, view: View) -> str:
     return view.shortlist.graph.codes if view.shortlist.graph else "float32"
 
 
-def save_snapshot(graph: Graph, path: Path) -> str:
-    """Write a graph durably; returns the record for `state.snapshot`."""
+def snapshot_path(layout: Layout, view: View) -> Path:
+    """Where the graph of a view is saved."""
+    rotation = None if view.rotation is None else view.rotation.checksum
+    return layout.shortlist(view.generation, view.shortlist.graph_rows, rotation)
+
+
+def save_snapshot(view: View, path: Path) -> str | None:
+    """Write the graph of a view durably; returns the record for `state.snapshot`, None when there is no graph."""
+    graph = view.shortlist.graph
+    if graph is None:
+        return None
     temporary = path.with_suffix(".tmp")
     checksum = graph.save(temporary)
     temporary.replace(path)
@@ -150,7 +177,3 @@ def load_snapshot(record: str | None, directory: Path, dim: int, rows: int) -> G
         log.warning("the shortlist snapshot is of another prefix width; it will be rebuilt")
         return None
     return graph
-
-
-def _record(batch: Batch, record: str) -> None:
-    batch.db.execute("UPDATE state SET snapshot = ?", (record,))

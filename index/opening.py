@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -16,9 +16,10 @@ from index.database import Documents, State
 from index.documents import live_mask
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.layout import Layout, acquire_lock
-from index.matryoshka import prefixes
+from index.matrices import Matrices, load_matrices, parts
 from index.merger import load_snapshot
 from index.options import StoreOptions
+from index.rotation import fitted
 from index.shortlist import Shortlist
 from index.space import Space
 from index.vectors import VectorFile
@@ -52,9 +53,9 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         documents = Documents(layout.documents, initial)
         stack.callback(documents.close)
         state = documents.state()
-        if state.rotation is not None:
-            raise StoreFormat(f"the prefixes of {path} are rotated, which this version cannot do; use a newer one")
         actual = _agreed_space(Space.from_json(state.space), space)
+        matrices = load_matrices(state.rotation, layout.collection, actual.dim)
+        actual = fitted(actual, matrices.rotation)
         if actual.to_json() != state.space:  # another prefix of the same vectors
             with documents.transaction() as db:
                 db.execute("UPDATE state SET space = ?", (actual.to_json(),))
@@ -69,8 +70,9 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
             create=state.rows == 0,
         )
         stack.callback(vectors.close)
-        shortlist, saved = _shortlist(layout, state, actual, codec, vectors, options)
-        view = _view(documents, state, actual, codec, vectors, shortlist)
+        empty = _empty_view(documents, state, actual, codec, vectors, matrices)
+        shortlist, saved = _shortlist(layout, state, empty, options)
+        view = replace(empty, shortlist=shortlist)
         stack.pop_all()
         return Opened(layout, lock, documents, vectors, view, saved)
 
@@ -117,34 +119,32 @@ def _agreed_space(stored: Space, asked: Space | None) -> Space:
 
 
 def _remove_strays(layout: Layout, state: State) -> None:
-    """Delete vectors and snapshots that the state does not name: left-overs of interrupted rewrites."""
+    """Delete vectors, snapshots and matrices that the state does not name: left-overs of interrupted rewrites."""
     named = {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
     if state.snapshot is not None:
         named.add(json.loads(state.snapshot)["file"])
     if state.pending is not None:
         named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
-    for pattern in ("vectors-*", "shortlist-*"):
+    named |= {part["file"] for part in parts(state.rotation) if part}
+    for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*"):
         for path in layout.collection.glob(pattern):
             if path.name not in named:
                 log.info("removing %s, which no generation names", path.name)
                 path.unlink()
 
 
-def _shortlist(
-    layout: Layout, state: State, space: Space, codec: Codec, vectors: VectorFile, options: StoreOptions
-) -> tuple[Shortlist, int]:
+def _shortlist(layout: Layout, state: State, view: View, options: StoreOptions) -> tuple[Shortlist, int]:
     """Prefixes of every committed row: the snapshot, and the rows since made again from the vectors."""
-    shortlist, saved = Shortlist.empty(space.prefix_dim), 0
-    if options.shortlist_index != "flat" and not space.exact_only:
-        graph = load_snapshot(state.snapshot, layout.collection, space.prefix_dim, state.rows)
+    shortlist, saved = view.shortlist, 0
+    if options.shortlist_index != "flat" and not view.searched.exact_only:
+        graph = load_snapshot(state.snapshot, layout.collection, view.space.prefix_dim, state.rows)
         if graph is not None and graph.codes == wanted_codes(options, graph.codes):
             shortlist, saved = shortlist.with_graph(graph), graph.rows
     if state.rows - shortlist.rows > BLOCK:
         log.info("making the prefixes of %d rows again", state.rows - shortlist.rows)
-    matrix = vectors.matrix(state.rows)
     for start in range(shortlist.rows, state.rows, BLOCK):
-        full = codec.decode(matrix[start : start + BLOCK])
-        shortlist = shortlist.appended(prefixes(full, space.prefix_dim))
+        full = view.codec.decode(view.matrix[start : start + BLOCK])
+        shortlist = shortlist.appended(view.prefixes(full))
     return shortlist, saved
 
 
@@ -153,13 +153,12 @@ def wanted_codes(options: StoreOptions, present: str) -> str:
     return present if options.shortlist_codes == "auto" else options.shortlist_codes
 
 
-def _view(
-    documents: Documents, state: State, space: Space, codec: Codec, vectors: VectorFile, shortlist: Shortlist
+def _empty_view(
+    documents: Documents, state: State, space: Space, codec: Codec, vectors: VectorFile, matrices: Matrices
 ) -> View:
+    """The view without its prefixes."""
     with documents.reader() as db:
         live: np.ndarray = live_mask(db, state.rows)
-    if shortlist.rows != state.rows:
-        raise StoreCorrupt(f"the shortlist has {shortlist.rows} rows, the state {state.rows}")
     return View(
         space=space,
         codec=codec,
@@ -170,5 +169,7 @@ def _view(
         epoch=0,
         live=bits.pack(live),
         matrix=vectors.matrix(state.rows),
-        shortlist=shortlist,
+        shortlist=Shortlist.empty(space.prefix_dim),
+        rotation=matrices.rotation,
+        query_map=matrices.query_map,
     )

@@ -13,7 +13,8 @@ class Query:
 
     At most one of `shortlist`, `oversampling` and `stages` is given; none means the default shortlist.
     `stages` is a cascade `((prefix_dim, keep), (256, keep), ...)`; the last rerank at full width is implied.
-    `deadline` is in seconds of time.monotonic(); `exclude` leaves one document out ("more like this").
+    `mapped` sends the vectors through the index's query map, if it has one. `deadline` is in seconds of
+    time.monotonic(); `exclude` leaves one document out ("more like this").
     """
 
     limit: int = 10
@@ -30,6 +31,7 @@ class Query:
     with_vector: bool = False
     explain: bool = False
     exclude: str | None = None
+    mapped: bool = True
     deadline: float | None = None
 
 

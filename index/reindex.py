@@ -18,6 +18,7 @@ from index.document import NO_VECTOR
 from index.documents import by_rows, live_mask
 from index.errors import InvalidInput, InvalidVector
 from index.layout import Layout
+from index.matrices import parts
 from index.matryoshka import check_vector, normalise
 from index.opening import offline
 from index.options import StoreOptions
@@ -147,13 +148,18 @@ def _note(documents: Documents, pending: Pending) -> None:
 
 
 def _swap(layout: Layout, documents: Documents, state: State, pending: Pending) -> None:
+    same = not Space.from_json(state.space).differences(Space.from_json(pending.space))
+    rotation = state.rotation if same else None  # both matrices belong to the space; of another type they stay right
     with documents.transaction() as db:
         db.execute(
             "UPDATE state SET generation = ?, space = ?, storage = ?, commits = commits + 1, "
-            "rotation = NULL, snapshot = NULL, pending = NULL",
-            (state.generation + 1, pending.space, pending.storage),
+            "rotation = ?, snapshot = NULL, pending = NULL",
+            (state.generation + 1, pending.space, pending.storage, rotation),
         )
     for old in (layout.vectors(state.generation), layout.checksums(state.generation)):
         old.unlink(missing_ok=True)
-    for snapshot in layout.collection.glob("shortlist-*.faiss"):
-        snapshot.unlink()
+    kept = {part["file"] for part in parts(rotation) if part}
+    for pattern in ("shortlist-*.faiss", "rotation-*", "query-map-*"):
+        for path in layout.collection.glob(pattern):
+            if path.name not in kept:
+                path.unlink()

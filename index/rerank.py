@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from index.matryoshka import prefixes
 from index.paging import prefetch_rows
 from index.view import View
 
@@ -26,15 +25,15 @@ def rerank(view: View, query: np.ndarray, rows: np.ndarray, least: int, deadline
 def rerank_prefix(
     view: View, query: np.ndarray, rows: np.ndarray, dims: int, least: int, deadline: float | None
 ) -> np.ndarray:
-    """Scores (m,) float32 of a middle stage: cosine of the first `dims` numbers of query and rows; m as in `rerank`."""
-    wanted = prefixes(query[None], dims, view.rotation)[0]
+    """Scores (m,) float32 of a middle stage: cosine of query and rows in their prefixes of `dims`; m as in `rerank`."""
+    wanted = view.prefixes(query[None], dims)[0]
     blocks = _in_time(rows, BLOCK, least, deadline)
     return _joined(_prefixes(view, block, dims) @ wanted for block in blocks)
 
 
 def _prefixes(view: View, rows: np.ndarray, dims: int) -> np.ndarray:
     prefetch_rows(view.matrix, rows)
-    return prefixes(view.codec.decode(np.take(view.matrix, rows, axis=0)), dims, view.rotation)
+    return view.prefixes(view.codec.decode(np.take(view.matrix, rows, axis=0)), dims)
 
 
 def _in_time(rows: np.ndarray, size: int, least: int, deadline: float | None) -> Iterator[np.ndarray]:

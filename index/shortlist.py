@@ -24,9 +24,9 @@ class Shortlist:
     graph: Graph | None = None
 
     @classmethod
-    def empty(cls, dim: int) -> "Shortlist":
-        """A shortlist of no rows."""
-        return cls(dim, 0, np.empty((MIN_TAIL, dim), dtype=np.float32))
+    def empty(cls, dim: int, room: int = MIN_TAIL) -> "Shortlist":
+        """A shortlist of no rows, with room for so many before its buffer has to grow."""
+        return cls(dim, 0, np.empty((max(room, MIN_TAIL), dim), dtype=np.float32))
 
     @property
     def graph_rows(self) -> int:

@@ -1,40 +1,39 @@
 """The local store: one directory, one process, everything a service needs of it."""
 
-import logging
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
-from index import batch, filters, funnel, results
+from index import batch, filters
 from index import documents as table
 from index.batch import Outcome
-from index.database import peek
+from index.database import State, peek
 from index.document import Document, StoredDocument, check_id
-from index.errors import DocumentNotFound, InvalidInput, SearchTimeout
+from index.drift import Drift
+from index.errors import DocumentNotFound, InvalidInput
 from index.layout import Layout
 from index.matching import Matching, ids_in_batch
+from index.matrices import parts
 from index.matryoshka import check_vector, normalise
 from index.merger import Merger
 from index.opening import Opened, open_directory
 from index.options import StoreOptions
-from index.plan import make_plan
 from index.query import Answer, Query
+from index.rotation import QueryMap, Rotation
+from index.rotator import Progress, Rotator
+from index.sampling import sample
+from index.searching import Searcher
 from index.space import Space
 from index.statistics import statistics
 from index.view import View
 from index.writer import Job, Writer
 
 DEFAULTS = StoreOptions()
-ATTEMPTS = 4  # searches of ever newer views while documents move under the reader
 __all__ = ["Outcome", "Store", "StoreOptions"]
-log = logging.getLogger(__name__)
 
 
 class Store:
@@ -44,12 +43,12 @@ class Store:
         """Use `Store.open`."""
         self.options, self.layout = options, opened.layout
         self._lock, self._documents, self._vectors = opened.lock, opened.documents, opened.vectors
-        self._matching = Matching(opened.documents)
-        self._thread = threading.local()
-        self._closed = False
+        self._matching, self._drift, self._closed = Matching(opened.documents), Drift(), False
         self._writer = Writer(opened.documents, opened.vectors, opened.view)
         self._merger = Merger(self._writer, opened.layout, options, opened.saved_rows)
         self._writer.committed = self._merger.notify
+        self._rotator = Rotator(self._writer, self._merger, opened.layout, options)
+        self._searcher = Searcher(opened.documents, self._matching, options, lambda: self._writer.view)
         self._merger.notify()
 
     @classmethod
@@ -64,10 +63,15 @@ class Store:
     @staticmethod
     def stored_space(path: Path) -> Space | None:
         """The space of the index in a directory, without opening it; None when there is no index."""
-        layout = Layout(Path(path))
-        if not layout.exists() or not layout.documents.exists():
-            return None
-        return Space.from_json(peek(layout.documents).space)
+        state = _peeked(path)
+        return None if state is None else Space.from_json(state.space)
+
+    @staticmethod
+    def stored_rotation(path: Path) -> tuple[int, ...]:
+        """The widths that the rotation in a directory was learned for, without opening it; () when there is none."""
+        state = _peeked(path)
+        rotation = None if state is None else parts(state.rotation)[0]
+        return () if rotation is None else tuple(rotation["widths"])
 
     @property
     def space(self) -> Space:
@@ -84,36 +88,14 @@ class Store:
 
         Raises InvalidVector, InvalidPlan, InvalidFilter, SearchTimeout.
         """
-        self._single_threaded()
-        rows = [check_vector(vector, self.space.dim) for vector in np.atleast_2d(vectors)]
-        unit = normalise(np.stack(rows)) if rows else np.empty((0, self.space.dim), dtype=np.float32)
-        node = filters.parse(query.filter) if query.filter is not None else None
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self._search(unit, query, node, strict=attempt < ATTEMPTS)
-            except results.RowsMoved:
-                log.debug("documents moved during the search; attempt %d", attempt)
-        raise AssertionError("the last attempt leaves out what moved")
-
-    def _search(self, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool) -> list[Answer]:
-        view = self._writer.view
-        plan = make_plan(query, view.space, view.count, self.options)
-        if query.deadline is not None:
-            _check_deadline(query.deadline)
-        allowed = self._matching.allowed(view, node, query.exclude)
-        rankings = funnel.search(view, unit, plan, allowed, query.deadline)
-        with self._documents.reader() as db:
-            return [
-                results.answer(db, view, vector, query, plan, ranking, allowed, strict)
-                for vector, ranking in zip(unit, rankings, strict=True)
-            ]
+        return self._searcher.search(vectors, query)
 
     def vector_of(self, doc_id: str) -> np.ndarray:
         """The stored (dim,) float32 unit vector of a document; raises DocumentNotFound."""
-        found = self.get([doc_id], with_vector=True)
-        if not found or found[0].vector is None:
-            raise DocumentNotFound(f"no document has the id {doc_id!r}")
-        return found[0].vector
+        for document in self.get([doc_id], with_vector=True):
+            if document.vector is not None:
+                return document.vector
+        raise DocumentNotFound(f"no document has the id {doc_id!r}")
 
     def changed(self, documents: Sequence[Document], mode: str = "upsert") -> list[bool]:
         """Which documents need a vector before `write`: content new or different, and the mode accepts them."""
@@ -146,10 +128,9 @@ class Store:
         units = {i: normalise(check_vector(v, self.space.dim)[None])[0] for i, v in given.items()}
         job = Job(lambda work: batch.write(work, documents, units, mode, atomic), len(documents))
         try:
-            answer: list[Outcome] = self._writer.submit(job)
+            return list(self._writer.submit(job))
         except batch.VectorsMissing as missing:
             return missing.outcomes
-        return answer
 
     def update_metadata(self, doc_id: str, change: batch.Change) -> Outcome:
         """Replace a document's metadata by `change(document)`, called in the writer's thread; nothing else changes.
@@ -161,20 +142,15 @@ class Store:
 
     def delete(self, doc_ids: Sequence[str]) -> int:
         """Delete documents durably; returns how many existed."""
-        count: int = self._writer.submit(Job(lambda work: batch.delete(work, doc_ids), len(doc_ids)))
-        return count
+        return int(self._writer.submit(Job(lambda work: batch.delete(work, doc_ids), len(doc_ids))))
 
     def delete_where(self, filter: Mapping[str, Any]) -> int:
         """Delete every document that matches a filter, as of the moment of the commit."""
         node = filters.parse(filter)
         if not filter:
             raise InvalidInput("an empty filter matches everything; delete by ids, or name a condition")
-
-        def apply(work: batch.Batch) -> int:
-            return batch.delete(work, ids_in_batch(work, self._writer.view, node))
-
-        count: int = self._writer.submit(Job(apply))
-        return count
+        job = Job(lambda work: batch.delete(work, ids_in_batch(work, self.view, node)))
+        return int(self._writer.submit(job))
 
     def get(self, doc_ids: Sequence[str], with_vector: bool = False) -> list[StoredDocument]:
         """Documents by id in the order asked for; missing ones are left out."""
@@ -204,13 +180,41 @@ class Store:
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Number of live documents that match."""
-        view = self._writer.view
-        return view.count if filter is None else self._matching.filtered(view, filters.parse(filter)).count
+        return self.view.count if filter is None else self._matching.filtered(self.view, filters.parse(filter)).count
+
+    @property
+    def rotation(self) -> Rotation | None:
+        """The rotation of the prefixes in force."""
+        return self.view.rotation
+
+    @property
+    def query_map(self) -> QueryMap | None:
+        """The map of the queries in force."""
+        return self.view.query_map
+
+    def rotate(self, rotation: Rotation | None, progress: Progress | None = None) -> None:
+        """Put the prefixes of every row under a rotation, or under none; returns when that is durable and searched.
+
+        Searches and writes go on. `progress` gets (rows done, rows); what it raises stops the work. An error, or a
+        kill, leaves what was in force. Raises InvalidInput, RotationBusy, StorageFull, StoreUnavailable.
+        """
+        self._rotator.rotate(rotation, progress)
+
+    def set_query_map(self, query_map: QueryMap | None) -> None:
+        """Put a map on the query vectors, or none; searches see the old one or the new one.
+
+        Raises InvalidInput, StorageFull, StoreUnavailable.
+        """
+        self._rotator.set_query_map(query_map)
+
+    def sample(self, size: int, seed: int = 0) -> np.ndarray:
+        """(n, dim) float32 stored vectors of n = min(size, count) documents, drawn without replacement, by row."""
+        return sample(self.view, size, seed)
 
     def stats(self) -> dict[str, Any]:
         """Counts, the shortlist's make, bytes on disk and in memory."""
-        cached, broken = self._matching.cached_bytes, self._writer.broken
-        return statistics(self._writer.view, self.layout, self._merger, cached, broken)
+        about = statistics(self.view, self.layout, self._merger, self._matching.cached_bytes, self._writer.broken)
+        return about | self._drift.describe(self.view)
 
     def close(self) -> None:
         """Finish waiting writes, save the shortlist, release the directory."""
@@ -223,6 +227,7 @@ class Store:
             stack.callback(self._documents.close)
             stack.callback(self._writer.close)
             stack.callback(self._merger.close)
+            stack.callback(self._rotator.close)
 
     def _with_vectors(self, found: list[StoredDocument]) -> list[StoredDocument]:
         # Not the view's matrix: a document can be read a moment before its view is published.
@@ -231,12 +236,6 @@ class Store:
         stored = self._vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
         return [replace(document, vector=vector) for document, vector in zip(found, stored, strict=True)]
 
-    def _single_threaded(self) -> None:
-        # FAISS opens an OpenMP region even for one query; two searches at once want one core each.
-        if not getattr(self._thread, "ready", False):
-            faiss.omp_set_num_threads(1)
-            self._thread.ready = True
-
     def __enter__(self) -> "Store":
         return self
 
@@ -244,6 +243,7 @@ class Store:
         self.close()
 
 
-def _check_deadline(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise SearchTimeout("the deadline passed before the search began")
+def _peeked(path: Path) -> State | None:
+    """The state of the index in a directory, None when there is none."""
+    layout = Layout(Path(path))
+    return peek(layout.documents) if layout.exists() and layout.documents.exists() else None

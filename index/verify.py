@@ -12,12 +12,15 @@ from index.codec import make_codec
 from index.database import Documents, State
 from index.document import metadata_hash, text_hash
 from index.documents import live_mask
+from index.errors import StoreCorrupt
 from index.graph import Graph
 from index.layout import Layout
+from index.matrices import load_matrix, parts
 from index.matryoshka import prefixes
 from index.merger import load_snapshot
 from index.metadata import entries
 from index.opening import offline
+from index.rotation import ORTHOGONAL, orthogonality
 from index.space import Space
 from index.vectors import VectorFile
 
@@ -66,7 +69,9 @@ def _report(layout: Layout, documents: Documents, progress: Progress | None) -> 
         with documents.reader() as db:
             live = live_mask(db, max(state.rows, _last_row(db) + 1))
             checks = [_sqlite(db), _rows(live, state), _texts(db), _metadata(db)]
-        checks.append(_snapshot(layout, state, space, vectors))
+        rotation, matrices = _matrices(layout, state, space)
+        checks += matrices
+        checks.append(_snapshot(layout, state, space, vectors, rotation))
         checks += _vectors(vectors, live[: state.rows], progress)
     finally:
         vectors.close()
@@ -121,20 +126,42 @@ def _metadata(db: sqlite3.Connection) -> Check:
     return Check("inverted metadata", ok, f"{actual} entries, {expected} expected" + _of(missing))
 
 
-def _snapshot(layout: Layout, state: State, space: Space, vectors: VectorFile) -> Check:
+def _matrices(layout: Layout, state: State, space: Space) -> tuple[np.ndarray | None, list[Check]]:
+    """The rotation, if it can be read, and a check of each matrix that the state names."""
+    rotation, checks = None, []
+    for name, record in zip(("rotation", "query map"), parts(state.rotation), strict=True):
+        if record is None:
+            continue
+        try:
+            matrix = load_matrix(layout.collection / record["file"], record["crc32"], space.dim)
+        except StoreCorrupt as error:
+            checks.append(Check(name, False, str(error)))
+            continue
+        ok, detail = True, record["file"]
+        if name == "rotation":
+            rotation, off = matrix, orthogonality(matrix)
+            ok, detail = off <= ORTHOGONAL, f"orthogonal to {off:.1g}, {ORTHOGONAL} is allowed"
+        checks.append(Check(name, ok, detail))
+    return rotation, checks
+
+
+def _snapshot(layout: Layout, state: State, space: Space, vectors: VectorFile, rotation: np.ndarray | None) -> Check:
     if state.snapshot is None:
         return Check("shortlist snapshot", True, "none, the prefixes are made at the start")
     graph = load_snapshot(state.snapshot, layout.collection, space.prefix_dim, state.rows)
     if graph is None:
         return Check("shortlist snapshot", False, "unreadable; it will be rebuilt at the next start")
-    wrong = [row for start in range(0, graph.rows, BLOCK) for row in _wrong_prefixes(graph, vectors, start)]
+    if parts(state.rotation)[0] is not None and rotation is None:
+        return Check("shortlist snapshot", False, "its prefixes cannot be checked without their rotation")
+    wrong = [row for start in range(0, graph.rows, BLOCK) for row in _wrong_prefixes(graph, vectors, start, rotation)]
     detail = f"prefixes differ in rows {_some(wrong)}" if wrong else f"{graph.rows} prefixes agree"
     return Check("shortlist snapshot", not wrong, detail)
 
 
-def _wrong_prefixes(graph: Graph, vectors: VectorFile, start: int) -> list[int]:
+def _wrong_prefixes(graph: Graph, vectors: VectorFile, start: int, rotation: np.ndarray | None) -> list[int]:
     stop = min(start + BLOCK, graph.rows)
-    expected = graph.rounded(prefixes(vectors.codec.decode(vectors.matrix(stop)[start:]), graph.dim))
+    full = vectors.codec.decode(vectors.matrix(stop)[start:])
+    expected = graph.rounded(prefixes(full, graph.dim, rotation))
     worst = np.abs(graph.prefixes(slice(start, stop)) - expected).max(axis=1)
     return (start + np.flatnonzero(worst > PREFIX_TOLERANCE[graph.codes])).tolist()
 

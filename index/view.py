@@ -1,10 +1,12 @@
 """One committed moment of the index: what a search sees from its first step to its last."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from index.codec import Codec
+from index.matryoshka import prefixes
+from index.rotation import QueryMap, Rotation
 from index.shortlist import Shortlist
 from index.space import Space
 
@@ -14,7 +16,8 @@ class View:
     """Immutable; the writer replaces it by one assignment after each commit.
 
     `live` is a packed bitmap (ceil(rows / 8),) uint8, `matrix` the mapped (rows, row_bytes) uint8 full
-    vectors. `epoch` counts changes of metadata in place. The shortlist covers exactly `rows` rows.
+    vectors. `epoch` counts changes of metadata in place. The shortlist covers exactly `rows` rows and was made
+    with `rotation`. `space` is as it was opened; `searched` is what a rotation makes of it.
     """
 
     space: Space
@@ -27,9 +30,20 @@ class View:
     live: np.ndarray
     matrix: np.ndarray
     shortlist: Shortlist
-    rotation: np.ndarray | None = None
+    rotation: Rotation | None = None
+    query_map: QueryMap | None = None
 
     @property
     def all_live(self) -> bool:
         """Whether no row is dead."""
         return self.count == self.rows
+
+    @property
+    def searched(self) -> Space:
+        """The space as a search meets it: with a rotation, prefixes carry a ranking although none was trained."""
+        return self.space if self.rotation is None else replace(self.space, exact_only=False)
+
+    def prefixes(self, full: np.ndarray, dim: int | None = None) -> np.ndarray:
+        """Prefixes (n, dim) float32 of (n, width) unit rows under the rotation; of the first stage by default."""
+        matrix = None if self.rotation is None else self.rotation.matrix
+        return prefixes(full, self.space.prefix_dim if dim is None else dim, matrix)

@@ -7,6 +7,7 @@ disk holds, so the store refuses writes until it is opened again.
 """
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,7 +21,6 @@ from index.batch import Batch
 from index.database import Documents
 from index.errors import FunnelError, StoreBusy, StoreUnavailable
 from index.graph import Graph
-from index.matryoshka import prefixes
 from index.vectors import VectorFile
 from index.view import View
 
@@ -41,11 +41,22 @@ class Job:
 
 @dataclass
 class Adopt:
-    """Put a graph in place of the live one, or forget it if the generation has changed."""
+    """Put a graph made from `base` in place of the live one, or forget it if graph or rotation have changed."""
 
     graph: Graph
-    generation: int
+    base: View
     future: "Future[Any]" = field(default_factory=Future)
+
+
+@dataclass
+class Swap:
+    """A commit of its own: `make` writes to the database and gives the view that replaces the newest one."""
+
+    make: Callable[[sqlite3.Connection, View], View]
+    future: "Future[Any]" = field(default_factory=Future)
+
+
+Alone = Adopt | Swap  # what never shares a commit
 
 
 class Writer:
@@ -55,7 +66,7 @@ class Writer:
         self.view = view
         self.committed: Callable[[], None] = lambda: None  # called after each new view; must not block
         self._documents, self._vectors = documents, vectors
-        self._jobs: queue.SimpleQueue[Job | Adopt | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | Alone | None] = queue.SimpleQueue()
         self._broken: StoreUnavailable | None = None
         self._closed = False
         self._gate = threading.Lock()  # no job may follow the closing None
@@ -67,7 +78,7 @@ class Writer:
         """Why the store refuses writes, or None."""
         return self._broken
 
-    def submit(self, job: Job | Adopt) -> Any:
+    def submit(self, job: Job | Alone) -> Any:
         """Queue a job and wait for its commit."""
         with self._gate:
             if self._closed:
@@ -86,7 +97,7 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        carried: Job | Adopt | None = None
+        carried: Job | Alone | None = None
         while True:
             first = carried or self._jobs.get()
             carried = None
@@ -95,12 +106,15 @@ class Writer:
             if isinstance(first, Adopt):
                 self._adopt(first)
                 continue
+            if isinstance(first, Swap):
+                self._swap(first)
+                continue
             jobs, carried, ended = self._gather(first)
             self._commit(jobs)
             if ended:
                 return
 
-    def _gather(self, first: Job) -> tuple[list[Job], Adopt | None, bool]:
+    def _gather(self, first: Job) -> tuple[list[Job], Alone | None, bool]:
         """Jobs that wait already: (jobs of one commit, what must follow them, whether the end was seen)."""
         jobs, size = [first], first.size
         while len(jobs) < MAX_JOBS and size < MAX_ROWS:
@@ -121,8 +135,7 @@ class Writer:
                 raise self._broken
             view = self._transact(jobs, answers)
         except Exception as error:  # all is rolled back, the callers get it, and this thread must live on
-            if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
-                self._broken = self._broken or error
+            self._note(error)
             self._refuse(jobs, error)
             return
         self.view = view
@@ -170,7 +183,7 @@ class Writer:
         shortlist = view.shortlist
         if raw is not None:
             full = view.codec.decode(raw)
-            shortlist = shortlist.appended(prefixes(full, view.space.prefix_dim, view.rotation))
+            shortlist = shortlist.appended(view.prefixes(full))
         return replace(
             view,
             commits=view.commits + 1,
@@ -183,14 +196,34 @@ class Writer:
         )
 
     def _adopt(self, adopt: Adopt) -> None:
-        current = adopt.generation == self.view.generation
+        base, view = adopt.base, self.view
+        current = base.rotation is view.rotation and base.shortlist.graph is view.shortlist.graph
         try:
             if current:
-                self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(adopt.graph))
+                self.view = replace(view, shortlist=view.shortlist.with_graph(adopt.graph))
         except MemoryError as error:
             adopt.future.set_exception(error)
         else:
             adopt.future.set_result(current)
+
+    def _swap(self, swap: Swap) -> None:
+        try:
+            if self._broken:
+                raise self._broken
+            with self._documents.transaction() as db:
+                view = swap.make(db, self.view)
+        except Exception as error:  # rolled back, as in _commit
+            self._note(error)
+            swap.future.set_exception(error)
+            return
+        self.view = view
+        self.committed()
+        swap.future.set_result(view)
+
+    def _note(self, error: Exception) -> None:
+        """After an I/O error the store refuses writes."""
+        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
+            self._broken = self._broken or error
 
 
 def _resolve(job: Job, answer: Any) -> None:

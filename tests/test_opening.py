@@ -174,16 +174,6 @@ def test_a_state_that_disagrees_with_the_files_is_corrupt(tmp_path: Path, sql: s
         Store.open(tmp_path / "data", SPACE if "UPDATE" in sql else None)
 
 
-def test_a_rotation_is_refused(tmp_path: Path) -> None:
-    """This version would compare rotated prefixes with plain ones."""
-    layout = made(tmp_path / "data")
-    with sqlite3.connect(layout.documents) as db:
-        db.execute("UPDATE state SET rotation = 'r'")
-    db.close()
-    with pytest.raises(StoreFormat, match="rotated"):
-        Store.open(tmp_path / "data", SPACE)
-
-
 def test_another_space_names_the_setting_of_the_directory(tmp_path: Path) -> None:
     """It is what chooses another one."""
     made(tmp_path / "data")

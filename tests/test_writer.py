@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from index.batch import Batch
@@ -17,6 +19,7 @@ from index.document import Document
 from index.errors import DocumentExists, StorageFull, StoreBusy, StoreUnavailable
 from index.graph import Graph
 from index.query import Query
+from index.rotation import Rotation
 from index.shortlist import Shortlist
 from index.store import Store
 from index.verify import verify
@@ -200,13 +203,17 @@ def test_memory_never_lags_behind_the_disk(store: Store, monkeypatch: pytest.Mon
     assert nearest(store, 2) == "c"
 
 
-def test_a_graph_of_another_generation_is_forgotten(store: Store) -> None:
+def test_a_graph_of_other_prefixes_is_forgotten(store: Store) -> None:
     """The merger learns that its work came too late."""
     graph = Graph.empty(V[:, :8].copy(), "float32").extended(store.view.shortlist.tail)
     assert graph is not None
-    assert store._writer.submit(Adopt(graph, generation=99)) is False
+    rotated = replace(store.view, rotation=Rotation(np.eye(32, dtype=np.float32), (8,), "other"))
+    assert store._writer.submit(Adopt(graph, rotated)) is False
+    assert (
+        store._writer.submit(Adopt(graph, replace(store.view, shortlist=rotated.shortlist.with_graph(graph)))) is False
+    )
     assert store.view.shortlist.graph is None
-    assert store._writer.submit(Adopt(graph, store.view.generation)) is True
+    assert store._writer.submit(Adopt(graph, store.view)) is True
     assert store.view.shortlist.graph is graph
 
 
@@ -220,6 +227,6 @@ def test_a_graph_that_cannot_be_adopted_hurts_only_the_merger(store: Store, monk
     assert graph is not None
     monkeypatch.setattr(Shortlist, "with_graph", exhausted)
     with pytest.raises(MemoryError):
-        store._writer.submit(Adopt(graph, store.view.generation))
+        store._writer.submit(Adopt(graph, store.view))
     put(store, "b", 1)
     assert nearest(store, 1) == "b"

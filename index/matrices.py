@@ -1,0 +1,144 @@
+"""The files of rotation and query map, and the record in `state.rotation` that names them.
+
+A file is written under another name, synced, renamed and its directory synced before a transaction names it:
+a kill at any instant leaves the old matrix or the new one. Its name has the CRC-32 of its bytes.
+"""
+
+import errno
+import io
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
+from index.layout import Layout, sync_directory
+from index.rotation import QueryMap, Rotation
+
+FORGET = "Its vectors and texts are whole: bring the file back, or give it up with `funnel verify --forget-damaged`"
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """What `state.rotation` names."""
+
+    rotation: Rotation | None = None
+    query_map: QueryMap | None = None
+
+    def to_json(self) -> str | None:
+        """The record; None when there is neither."""
+        if self.rotation is None and self.query_map is None:
+            return None
+        return json.dumps({"rotation": rotation_record(self.rotation), "query_map": map_record(self.query_map)})
+
+
+def rotation_record(rotation: Rotation | None) -> dict[str, Any] | None:
+    """Everything about a rotation but its matrix, and the name of its file."""
+    if rotation is None:
+        return None
+    return {
+        "file": Layout.rotation_name(rotation.checksum),
+        "crc32": rotation.checksum,
+        "widths": list(rotation.widths),
+        "method": rotation.method,
+        "measured": dict(rotation.measured),
+        "rows": rotation.rows,
+        "through": rotation.through,
+        "energy": rotation.energy,
+        "applied": rotation.applied,
+    }
+
+
+def map_record(query_map: QueryMap | None) -> dict[str, Any] | None:
+    """Everything about a query map but its matrix, and the name of its file."""
+    if query_map is None:
+        return None
+    return {
+        "file": Layout.query_map_name(query_map.checksum),
+        "crc32": query_map.checksum,
+        "measured": dict(query_map.measured),
+        "applied": query_map.applied,
+    }
+
+
+def parts(record: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The records of rotation and query map in `state.rotation`."""
+    if record is None:
+        return None, None
+    try:
+        both = json.loads(record)
+        return both["rotation"], both["query_map"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreCorrupt(f"the record of the rotation cannot be read: {error!r}") from None
+
+
+def load_matrices(record: str | None, directory: Path, dim: int) -> Matrices:
+    """Rotation and query map with their matrices; StoreCorrupt, with the way out, when a file is lost or damaged."""
+    rotation, query_map = parts(record)
+    return Matrices(_rotation(rotation, directory, dim), _query_map(query_map, directory, dim))
+
+
+def _rotation(record: dict[str, Any] | None, directory: Path, dim: int) -> Rotation | None:
+    if record is None:
+        return None
+    return Rotation(
+        matrix=load_matrix(directory / Path(record["file"]).name, record["crc32"], dim),
+        widths=tuple(record["widths"]),
+        method=record["method"],
+        measured=record["measured"],
+        rows=record["rows"],
+        energy=record["energy"],
+        applied=record["applied"],
+        through=record["through"],
+        checksum=record["crc32"],
+    )
+
+
+def _query_map(record: dict[str, Any] | None, directory: Path, dim: int) -> QueryMap | None:
+    if record is None:
+        return None
+    matrix = load_matrix(directory / Path(record["file"]).name, record["crc32"], dim)
+    return QueryMap(matrix, record["measured"], record["applied"], record["crc32"])
+
+
+def load_matrix(path: Path, expected: int, dim: int) -> np.ndarray:
+    """The (dim, dim) float32 matrix of a file whose bytes have this CRC-32; StoreCorrupt otherwise."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreCorrupt(f"cannot read {path}: {error.strerror}. {FORGET}") from None
+    if (actual := zlib.crc32(data)) != expected:
+        raise StoreCorrupt(f"{path} does not match its checksum: expected {expected}, found {actual}. {FORGET}")
+    matrix: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+    if matrix.shape != (dim, dim):
+        raise StoreCorrupt(f"{path} holds a matrix of shape {matrix.shape}, expected {(dim, dim)}. {FORGET}")
+    return matrix
+
+
+def packed(matrix: np.ndarray) -> tuple[bytes, int]:
+    """The bytes of a matrix's file and their CRC-32."""
+    buffer = io.BytesIO()
+    np.save(buffer, matrix, allow_pickle=False)
+    data = buffer.getvalue()
+    return data, zlib.crc32(data)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put a whole file in place; StorageFull or StoreUnavailable when that fails, and it is not in place then."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"no space left for {len(data)} bytes of {path}; nothing was changed") from None
+        raise StoreUnavailable(f"writing {path} failed, nothing was changed: {error}") from error

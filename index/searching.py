@@ -1,0 +1,72 @@
+"""A search from the query vectors to documents, over one view, and again when documents moved meanwhile."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+
+from index import filters, funnel, results
+from index.database import Documents
+from index.errors import SearchTimeout
+from index.matching import Matching
+from index.matryoshka import check_vector, normalise
+from index.options import StoreOptions
+from index.plan import make_plan
+from index.query import Answer, Query
+from index.view import View
+
+ATTEMPTS = 4  # searches of ever newer views while documents move under the reader
+log = logging.getLogger(__name__)
+
+
+class Searcher:
+    """Searches the newest view; may be called from any thread."""
+
+    def __init__(
+        self, documents: Documents, matching: Matching, options: StoreOptions, newest: Callable[[], View]
+    ) -> None:
+        self._documents, self._matching, self._options, self._newest = documents, matching, options, newest
+        self._thread = threading.local()
+
+    def search(self, vectors: np.ndarray, query: Query) -> list[Answer]:
+        """See `Store.search`."""
+        self._single_threaded()
+        dim = self._newest().space.dim
+        rows = [check_vector(vector, dim) for vector in np.atleast_2d(vectors)]
+        unit = normalise(np.stack(rows)) if rows else np.empty((0, dim), dtype=np.float32)
+        node = filters.parse(query.filter) if query.filter is not None else None
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._search(unit, query, node, strict=attempt < ATTEMPTS)
+            except results.RowsMoved:
+                log.debug("documents moved during the search; attempt %d", attempt)
+        raise AssertionError("the last attempt leaves out what moved")
+
+    def _search(self, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool) -> list[Answer]:
+        view = self._newest()
+        if query.mapped and view.query_map is not None and len(unit):
+            unit = view.query_map.of(unit)
+        plan = make_plan(query, view.searched, view.count, self._options)
+        if query.deadline is not None:
+            _check_deadline(query.deadline)
+        allowed = self._matching.allowed(view, node, query.exclude)
+        rankings = funnel.search(view, unit, plan, allowed, query.deadline)
+        with self._documents.reader() as db:
+            return [
+                results.answer(db, view, vector, query, plan, ranking, allowed, strict)
+                for vector, ranking in zip(unit, rankings, strict=True)
+            ]
+
+    def _single_threaded(self) -> None:
+        # FAISS opens an OpenMP region even for one query; two searches at once want one core each.
+        if not getattr(self._thread, "ready", False):
+            faiss.omp_set_num_threads(1)
+            self._thread.ready = True
+
+
+def _check_deadline(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise SearchTimeout("the deadline passed before the search began")
