@@ -1,14 +1,19 @@
-"""How well vectors rank, by width: nDCG@10 and MRR@10 of an exact search against judgements."""
+"""How well rankings meet judgements: nDCG@10, MRR@10 and recall@10, as trec_eval computes them (ir-measures).
 
-from collections.abc import Mapping, Sequence
+nDCG has linear gains (Jarvelin and Kekalainen 2002): sum of grade / log2(rank + 1), divided by that of the ideal order.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from index.evaluation import mrr_at_k, ndcg_at_k
+from app.extras import extra_module
 from index.matryoshka import prefixes
 
 CUT = 10
+# What we call a measure -> what ir-measures calls it. The recall here is of judged documents, never of exact search.
+MEASURES = {"ndcg@10": "nDCG@10", "mrr@10": "RR@10", "judged_recall@10": "R@10"}
 
 
 def by_width(
@@ -17,11 +22,26 @@ def by_width(
     """width -> {"ndcg@10", "mrr@10"} for (q, dim) and (n, dim) unit rows; means over queries."""
     scores = {}
     for width in widths:
-        top = best(prefixes(queries, width), prefixes(documents, width))
-        judged = zip(top.tolist(), relevant, strict=True)
-        mean = np.mean([(ndcg_at_k(row, known, CUT), mrr_at_k(row, known, CUT)) for row, known in judged], axis=0)
-        scores[width] = {"ndcg@10": float(mean[0]), "mrr@10": float(mean[1])}
+        values = judged(best(prefixes(queries, width), prefixes(documents, width)).tolist(), relevant)
+        scores[width] = {name: float(values[name].mean()) for name in ("ndcg@10", "mrr@10")}
     return scores
+
+
+def judged(found: Sequence[Sequence[Any]], relevant: Sequence[Mapping[Any, float]]) -> dict[str, np.ndarray]:
+    """measure -> (q,) float64 values, for the documents found for each query, best first, and its grades.
+
+    Documents are the keys of the grades; grades are whole numbers, those of 0 and below count as not relevant.
+    Raises ExtraMissing without ir-measures.
+    """
+    library = extra_module("ir_measures", "evaluate")
+    names = {library.parse_measure(spelled): name for name, spelled in MEASURES.items()}
+    evaluator = library.evaluator(list(names), _named(relevant, lambda grades: _as_texts(grades.items())))
+    values = {name: np.zeros(len(relevant)) for name in MEASURES}
+    # trec_eval orders by score and, where scores are equal, by id: ranks as scores keep our order.
+    ranked = _named(found, lambda one: {str(document): -float(rank) for rank, document in enumerate(one[:CUT])})
+    for metric in evaluator.iter_calc(ranked):
+        values[names[metric.measure]][int(metric.query_id)] = metric.value
+    return values
 
 
 def best(queries: np.ndarray, documents: np.ndarray, block: int = 1024) -> np.ndarray:
@@ -34,3 +54,12 @@ def best(queries: np.ndarray, documents: np.ndarray, block: int = 1024) -> np.nd
         order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
         found.append(np.take_along_axis(top, order, axis=1))
     return np.concatenate(found)
+
+
+def _named(rows: Iterable[Any], change: Any) -> dict[str, Any]:
+    """Queries are named by their position."""
+    return {str(query): change(row) for query, row in enumerate(rows)}
+
+
+def _as_texts(grades: Iterable[tuple[Any, float]]) -> dict[str, int]:
+    return {str(document): int(grade) for document, grade in grades}
