@@ -1,4 +1,4 @@
-"""Documents from files: JSONL / NDJSON, CSV, Parquet; plain or gzipped; `-` is standard input.
+"""Documents from files: JSONL / NDJSON, CSV, TSV, Parquet; plain or gzipped; `-` is standard input.
 
 A record has an id (`_id` or `id`), a `text`, perhaps a `title`, `metadata` (an object) and a `vector`; every
 other field becomes metadata as well. Other names can be given with `Fields`. A record without an id gets the
@@ -29,6 +29,7 @@ FORMATS: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "csv",
     ".parquet": "parquet",
 }
 RESERVED = frozenset({"_id", "id", "text", "title", "metadata", "vector"})
@@ -62,8 +63,14 @@ def read(source: str, fields: Fields = DEFAULT_FIELDS, form: Format | None = Non
     Raises RecordError for a file that is not there, not of a known kind, or broken as a whole.
     """
     form = form or format_of(source)
-    for line, row, error in _rows(source, form):
+    for line, row, error in rows(source, form):
         yield _record(line, row, fields, form) if row is not None else Record(line, None, error)
+
+
+def rows(source: str, form: Format | None = None) -> Iterator[Row]:
+    """The rows of a file as they are, each with its line or why it cannot be read. Raises RecordError."""
+    readers = {"jsonl": json_rows, "csv": csv_rows, "parquet": parquet_rows}
+    return readers[form or format_of(source)](source)
 
 
 def count(source: str, form: Format | None = None) -> int | None:
@@ -113,11 +120,6 @@ def _record(line: int, row: dict[str, Any], fields: Fields, form: Format) -> Rec
     if form == "csv" and "metadata" in made:
         made["metadata"] = {name: number(value) for name, value in made["metadata"].items()}
     return Record(line, made)
-
-
-def _rows(source: str, form: Format) -> Iterator[Row]:
-    readers = {"jsonl": json_rows, "csv": csv_rows, "parquet": parquet_rows}
-    return readers[form](source)
 
 
 def _text(row: dict[str, Any], name: str, needed: bool = True) -> str | None:

@@ -30,7 +30,7 @@ def json_rows(source: str) -> Iterator[Row]:
 def csv_rows(source: str) -> Iterator[Row]:
     """One row a record, its first line naming the columns; empty cells are left out.
 
-    Every cell is a text here (see `number`); a cell of the columns `metadata` and `vector` may hold JSON.
+    In a .tsv file tabs part the cells, a line is a record and quotes are text, as that format has it. Every cell is a text here (see `number`); a cell of the columns `metadata` and `vector` may hold JSON.
     Raises RecordError when the file cannot be read.
     """
     for line, names, cells in _csv_records(source):
@@ -92,7 +92,7 @@ def _json_row(line: int, data: bytes) -> Row:
 def _csv_records(source: str) -> Iterator[tuple[int, list[str], list[str]]]:
     csv.field_size_limit(MAX_CSV_FIELD)
     with binary(source) as stream:
-        reader = csv.reader(_decoded(stream, source))
+        reader = csv.reader(_decoded(stream, source), **_dialect(source))
         try:
             names = next(reader, [])
             for cells in reader:
@@ -100,6 +100,12 @@ def _csv_records(source: str) -> Iterator[tuple[int, list[str], list[str]]]:
                     yield reader.line_num, names, cells
         except csv.Error as error:
             raise RecordError(f"{source} line {reader.line_num}: {error}") from None
+
+
+def _dialect(source: str) -> dict[str, Any]:
+    if source.removesuffix(".gz").endswith(".tsv"):
+        return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    return {}
 
 
 def _csv_row(line: int, row: dict[str, Any]) -> Row:

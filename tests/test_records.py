@@ -153,3 +153,13 @@ def test_formats() -> None:
         "jsonl",
         "parquet",
     ]
+
+
+def test_tsv_is_cut_at_tabs_and_quotes_are_text(tmp_path: Path) -> None:
+    """A quote opens nothing: the next line is a record of its own; short lines are refused with both counts."""
+    path = tmp_path / "a.tsv"
+    path.write_text('id\ttitle\ttext\n1\t"A\tone, "two"\n2\tB\tthree\n3\tC\n')
+    expected = [{"id": "1", "title": '"A', "text": 'one, "two"'}, {"id": "2", "title": "B", "text": "three"}, None]
+    assert documents(path) == expected
+    assert errors(path) == [(4, "expected 3 columns, got 2")]
+    assert count(str(path)) == 3
