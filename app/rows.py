@@ -30,7 +30,8 @@ def json_rows(source: str) -> Iterator[Row]:
 def csv_rows(source: str) -> Iterator[Row]:
     """One row a record, its first line naming the columns; empty cells are left out.
 
-    In a .tsv file tabs part the cells, a line is a record and quotes are text, as that format has it. Every cell is a text here (see `number`); a cell of the columns `metadata` and `vector` may hold JSON.
+    In a .tsv file tabs part the cells, a line is a record and quotes are text, as that format has it.
+    Every cell is a text here (see `number`); a cell of the columns `metadata` and `vector` may hold JSON.
     Raises RecordError when the file cannot be read.
     """
     for line, names, cells in _csv_records(source):
