@@ -16,10 +16,12 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+import numpy as np
 
 from app.client_errors import ClientError, ProblemError, Unreachable, problem_of
 from app.client_ingest import Failure, Totals, chunks, events
 from app.client_retry import Again, once, repeatable, resumable
+from app.client_rotation import embeddings_bodies, embeddings_of, matrix_body, outcome, rows_of
 
 __all__ = ["Client", "ClientError", "Failure", "ProblemError", "Totals", "Unreachable"]
 
@@ -102,6 +104,47 @@ class Client:
             if (after := answer["next"]) is None:
                 return
 
+    def rotation(self) -> dict[str, Any]:
+        """`rotation` and `query_map` in force, null where there is none."""
+        return self._json("GET", "/rotation")
+
+    def rotate(
+        self,
+        matrix: np.ndarray,
+        widths: Sequence[int],
+        method: str = "learned",
+        measured: Mapping[str, Any] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Put all prefixes under an orthogonal (dim, dim) matrix; `progress` gets (rows done, rows).
+
+        What is raised meanwhile, Ctrl-C included, leaves the index as it was.
+        """
+        body = matrix_body(matrix, widths=[int(width) for width in widths], method=method, measured=measured)
+        return self._patiently(partial(self._turn, "PUT", body, progress))
+
+    def remove_rotation(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+        """Undo the rotation."""
+        return self._patiently(partial(self._turn, "DELETE", None, progress))
+
+    def set_query_map(self, matrix: np.ndarray, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Multiply all query vectors by a (dim, dim) matrix from now on; scores change."""
+        return self._json("PUT", "/query-map", json=matrix_body(matrix, measured=measured))
+
+    def remove_query_map(self) -> dict[str, Any]:
+        """Use queries as they are again."""
+        return self._json("DELETE", "/query-map")
+
+    def sample_vectors(self, size: int, seed: int = 0) -> np.ndarray:
+        """(n, dim) float32 stored vectors of n = min(size, count) documents drawn at random."""
+        get = partial(self._http.get, "/vectors/sample", params={"size": size, "seed": seed})
+        return rows_of(self._patiently(lambda: _checked(get())))
+
+    def embed(self, texts: Sequence[str], kind: Literal["query", "document"] = "query") -> np.ndarray:
+        """(n, dim) float32 unit vectors of n >= 1 texts."""
+        answers = (self._json("POST", "/v1/embeddings", json=body) for body in embeddings_bodies(texts, kind))
+        return np.concatenate([embeddings_of(answer) for answer in answers])
+
     def info(self) -> dict[str, Any]:
         """Model, widths, limits and capabilities of the service."""
         return self._json("GET", "/info")
@@ -122,6 +165,12 @@ class Client:
             for event in events(_checked(response).iter_lines()):
                 tell(event)
         return event
+
+    def _turn(self, method: str, body: Any, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+        """A rotation or its undoing, with progress."""
+        headers = {"accept": "application/x-ndjson"}
+        with self._http.stream(method, "/rotation", json=body, headers=headers) as response:
+            return outcome(_checked(response).iter_lines(), progress)
 
     def _patiently(self, send: Callable[[], Answer], again: Again = repeatable) -> Answer:
         """Try until it works, with growing pauses, as long as `again` says so of the error."""

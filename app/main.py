@@ -6,7 +6,17 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from app import openapi, problems, routes_docs, routes_documents, routes_ingest, routes_search, routes_service
+from app import (
+    openapi,
+    problems,
+    routes_docs,
+    routes_documents,
+    routes_embeddings,
+    routes_ingest,
+    routes_rotation,
+    routes_search,
+    routes_service,
+)
 from app.body import known_parameters
 from app.embedder import Embedder
 from app.info import NAME
@@ -17,6 +27,16 @@ from app.settings import Settings, load_settings
 
 DESCRIPTION = (
     "Text in, ranked documents out: a shortlist on short prefixes of the vectors, a rerank with the full ones."
+)
+
+ROUTES = (
+    routes_search,
+    routes_ingest,
+    routes_documents,
+    routes_rotation,
+    routes_embeddings,
+    routes_service,
+    routes_docs,
 )
 
 
@@ -45,7 +65,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         generate_unique_id_function=lambda route: route.name,
     )
     app.add_middleware(Requests, metrics=metrics)
-    for routes in (routes_search, routes_ingest, routes_documents, routes_service, routes_docs):
+    for routes in ROUTES:
         app.include_router(routes.router)
     routes_docs.mount(app)
     problems.install(app)

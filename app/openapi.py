@@ -8,12 +8,15 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app import requests
+from app import matrix_requests, requests
 from app.problems import MEDIA_TYPE, PROBLEMS
 from app.responses import ProblemShape, Progress, Summary
 
 REFERENCE = "#/components/schemas/{model}"
 BODIES: tuple[type[BaseModel], ...] = (
+    matrix_requests.EmbeddingsRequest,
+    matrix_requests.QueryMapRequest,
+    matrix_requests.RotationRequest,
     requests.CountRequest,
     requests.DeleteRequest,
     requests.DocumentBody,

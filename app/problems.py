@@ -50,6 +50,7 @@ PROBLEMS = {
             "The index holds vectors of another model",
             "Vectors of two embedding spaces cannot be compared; GET /info names the index's own one.",
         ),
+        Problem("rotation-busy", 409, "A rotation is being applied", "One at a time; try again when it is done."),
         Problem("write-conflict", 409, "The document keeps changing", "Others write it too; try again."),
         Problem(
             "body-too-large",
@@ -92,6 +93,7 @@ BY_ERROR: Mapping[type[BaseException], str] = {
     errors.DocumentNotFound: "document-not-found",
     errors.DocumentExists: "document-exists",
     errors.FingerprintMismatch: "fingerprint-mismatch",
+    errors.RotationBusy: "rotation-busy",
     errors.SearchTimeout: "timeout",
     errors.StorageFull: "storage-full",
     errors.StoreUnavailable: "store-unavailable",

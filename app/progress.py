@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Response
 from starlette.requests import ClientDisconnect
@@ -12,8 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.body import NDJSON
 from app.busy import Busy, ShuttingDown, Stalled
-from app.problems import Refused
-from app.report import Report
+from app.problems import Problem, Refused
 from index.errors import FunnelError
 
 PAUSE = 0.1  # seconds between progress lines, at least
@@ -21,6 +20,23 @@ HEARTBEAT = 5.0  # seconds after which a line is sent although nothing was commi
 TOLD = (FunnelError, Refused, Busy, ShuttingDown, Stalled)
 
 Work = Callable[[Callable[[], None]], Awaitable[None]]
+
+
+class Told(Protocol):
+    """What is told about some work, filled while it runs."""
+
+    arrived: asyncio.Event  # set when the whole body was read
+    stopped: Exception | None  # what ended the work early
+    processed: int
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def problem(self) -> Problem | None: ...
+    @property
+    def detail(self) -> str: ...
+    def progress(self) -> dict[str, Any]: ...
+    def body(self) -> dict[str, Any]: ...
 
 
 class ProgressStream(Response):
@@ -32,7 +48,7 @@ class ProgressStream(Response):
 
     media_type = NDJSON
 
-    def __init__(self, work: Work, report: Report) -> None:
+    def __init__(self, work: Work, report: Told) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._work, self._report, self._started = work, report, False

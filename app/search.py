@@ -56,6 +56,7 @@ def plan(request: SearchRequest) -> Query:
         with_vector=request.with_vector,
         explain=request.explain,
         exclude=request.id,
+        mapped=request.id is None,
         deadline=deadline,
     )
 

@@ -180,7 +180,7 @@ def test_the_description_is_true(client: TestClient) -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], path
-            assert ("requestBody" in operation) == (method in ("post", "patch")), path
+            assert ("requestBody" in operation) == (method in ("post", "put", "patch")), path
             for status, answer in operation["responses"].items():
                 if status[0] in "45d" and status != "default":
                     assert list(answer["content"]) == ["application/problem+json"], (path, status)

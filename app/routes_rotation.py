@@ -1,0 +1,113 @@
+"""The rotation of the prefixes and the map of the queries: what is in force, applying, undoing."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.answers import json_answer
+from app.applying import Applying, matrices
+from app.body import NDJSON, read_json
+from app.matrix_requests import QueryMapRequest, RotationRequest
+from app.matrix_responses import Matrices
+from app.openapi import body_of, problems_of
+from app.problems import Refused
+from app.progress import ProgressStream
+from app.service import Service, ServiceDep
+from index.rotation import QueryMap, Rotation
+
+router = APIRouter(tags=["rotation"])
+MIB = 1 << 20
+MAX_SAMPLE_BYTES = 512 * MIB
+PIECE = MIB  # of a sample, sent at a time
+IDENTITY = "AACAPwAAAAAAAAAAAACAPw=="  # [[1, 0], [0, 1]]
+ROTATIONS = {"of two numbers": {"value": {"matrix": IDENTITY, "widths": [1], "method": "pca", "measured": {}}}}
+MAPS = {"of two numbers": {"value": {"matrix": IDENTITY, "measured": {"ndcg@10": [0.41, 0.44]}}}}
+
+
+@router.get("/rotation", summary="Rotation and query map", response_model=Matrices)
+async def get_rotation(service: ServiceDep) -> Response:
+    """What is in force, as in `/stats`; null where there is none."""
+    return json_answer(await service.calls.run(matrices, service.store))
+
+
+@router.put(
+    "/rotation",
+    summary="Rotate the prefixes",
+    response_model=Matrices,
+    responses=problems_of(400, 409, 413, 415, 422, 503, 507),
+    openapi_extra=body_of({"application/json": RotationRequest}, ROTATIONS),
+)
+async def put_rotation(request: Request, service: ServiceDep) -> Response:
+    """Make all prefixes again from the stored vectors under an orthogonal matrix, and swap them in; searches and
+    writes go on. Scores and exact results stay as they are, to the bit. The answer comes when it is done.
+
+    With `Accept: application/x-ndjson` the answer has progress lines and a summary at the end; a client that goes
+    away before the end has changed nothing.
+    """
+    body = await read_json(request, RotationRequest, _limit(service))
+    return await _applied(request, service, Rotation(body.matrix, tuple(body.widths), body.method, body.measured))
+
+
+@router.delete("/rotation", summary="Undo the rotation", response_model=Matrices, responses=problems_of(409, 503, 507))
+async def delete_rotation(request: Request, service: ServiceDep) -> Response:
+    """Make all prefixes again without a rotation; nothing happens when there is none."""
+    return await _applied(request, service, None)
+
+
+@router.put(
+    "/query-map",
+    summary="Map the queries",
+    response_model=Matrices,
+    responses=problems_of(400, 413, 415, 422, 503, 507),
+    openapi_extra=body_of({"application/json": QueryMapRequest}, MAPS),
+)
+async def put_query_map(request: Request, service: ServiceDep) -> Response:
+    """Multiply every query vector by a matrix before anything else; scores change, stored vectors do not. A search
+    by the id of a document does not use it."""
+    body = await read_json(request, QueryMapRequest, _limit(service))
+    await service.calls.run(service.store.set_query_map, QueryMap(body.matrix, body.measured))
+    return await get_rotation(service)
+
+
+@router.delete("/query-map", summary="Remove the query map", response_model=Matrices, responses=problems_of(503))
+async def delete_query_map(service: ServiceDep) -> Response:
+    """Queries are used as they are again."""
+    await service.calls.run(service.store.set_query_map, None)
+    return await get_rotation(service)
+
+
+@router.get("/vectors/sample", summary="Vectors of random documents", responses=problems_of(422, 503))
+async def sample_vectors(
+    service: ServiceDep,
+    size: Annotated[int, Query(ge=1, description="How many; all documents when there are fewer.")] = 1_000,
+    seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed draws the same documents.")] = 0,
+) -> Response:
+    """Little-endian float32, row by row; the headers `x-rows` and `x-dim` tell the shape."""
+    dim = service.store.space.dim
+    if (most := MAX_SAMPLE_BYTES // (4 * dim)) < size:
+        raise Refused("limit-exceeded", f"a sample has at most {most} vectors of {dim} numbers, got size={size}")
+    rows = await service.calls.run(service.store.sample, size, seed)
+    data = np.ascontiguousarray(rows, dtype="<f4").view(np.uint8).reshape(-1).data
+    headers = {"x-rows": str(len(rows)), "x-dim": str(dim), "content-length": str(len(data))}
+    return StreamingResponse(_pieces(data), headers=headers, media_type="application/octet-stream")
+
+
+async def _applied(request: Request, service: Service, rotation: Rotation | None) -> Response:
+    applying = Applying(service, rotation)
+    if NDJSON in request.headers.get("accept", ""):
+        return ProgressStream(applying.run, applying)
+    await applying.run(lambda: None)
+    return await get_rotation(service)
+
+
+def _pieces(data: memoryview) -> Iterator[memoryview]:
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]
+
+
+def _limit(service: Service) -> int:
+    """Bytes of a body with a matrix in base64, and a MiB for the rest."""
+    return service.store.space.dim**2 * 4 * 4 // 3 + MIB
