@@ -135,10 +135,19 @@ class Client:
         """Use queries as they are again."""
         return self._json("DELETE", "/query-map")
 
+    def rotation_matrix(self) -> np.ndarray | None:
+        """(dim, dim) float32 of the rotation in force; None where there is none."""
+        rows = self._rows("/rotation/matrix")
+        return rows if len(rows) else None
+
+    def query_map_matrix(self) -> np.ndarray | None:
+        """(dim, dim) float32 of the query map in force; None where there is none."""
+        rows = self._rows("/query-map/matrix")
+        return rows if len(rows) else None
+
     def sample_vectors(self, size: int, seed: int = 0) -> np.ndarray:
         """(n, dim) float32 stored vectors of n = min(size, count) documents drawn at random."""
-        get = partial(self._http.get, "/vectors/sample", params={"size": size, "seed": seed})
-        return rows_of(self._patiently(lambda: _checked(get())))
+        return self._rows("/vectors/sample", params={"size": size, "seed": seed})
 
     def embed(self, texts: Sequence[str], kind: Literal["query", "document"] = "query") -> np.ndarray:
         """(n, dim) float32 unit vectors of n >= 1 texts."""
@@ -156,6 +165,10 @@ class Client:
     def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         response = self._http.request
         return self._patiently(lambda: _checked(response(method, path, **request)).json())
+
+    def _rows(self, path: str, **request: Any) -> np.ndarray:
+        """(n, dim) float32 of an answer in bytes."""
+        return self._patiently(lambda: rows_of(_checked(self._http.get(path, **request))))
 
     def _send(self, body: bytes, mode: Mode, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """One chunk of an ingest: every line of the answer goes to `tell`, the last one is returned."""

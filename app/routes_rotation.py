@@ -79,6 +79,22 @@ async def delete_query_map(service: ServiceDep) -> Response:
     return await get_rotation(service)
 
 
+@router.get("/rotation/matrix", summary="Matrix of the rotation", responses=problems_of(503))
+async def get_rotation_matrix(service: ServiceDep) -> Response:
+    """Little-endian float32, row by row; the headers `x-rows` and `x-dim` tell the shape, no rows where there is no
+    rotation."""
+    rotation = service.store.rotation
+    return _rows(None if rotation is None else rotation.matrix, service.store.space.dim)
+
+
+@router.get("/query-map/matrix", summary="Matrix of the query map", responses=problems_of(503))
+async def get_query_map_matrix(service: ServiceDep) -> Response:
+    """Little-endian float32, row by row; the headers `x-rows` and `x-dim` tell the shape, no rows where there is no
+    query map."""
+    query_map = service.store.query_map
+    return _rows(None if query_map is None else query_map.matrix, service.store.space.dim)
+
+
 @router.get("/vectors/sample", summary="Vectors of random documents", responses=problems_of(422, 503))
 async def sample_vectors(
     service: ServiceDep,
@@ -89,10 +105,7 @@ async def sample_vectors(
     dim = service.store.space.dim
     if (most := MAX_SAMPLE_BYTES // (4 * dim)) < size:
         raise Refused("limit-exceeded", f"a sample has at most {most} vectors of {dim} numbers, got size={size}")
-    rows = await service.calls.run(service.store.sample, size, seed)
-    data = np.ascontiguousarray(rows, dtype="<f4").view(np.uint8).reshape(-1).data
-    headers = {"x-rows": str(len(rows)), "x-dim": str(dim), "content-length": str(len(data))}
-    return StreamingResponse(_pieces(data), headers=headers, media_type="application/octet-stream")
+    return _rows(await service.calls.run(service.store.sample, size, seed), dim)
 
 
 async def _applied(request: Request, service: Service, rotation: Rotation | None) -> Response:
@@ -101,6 +114,14 @@ async def _applied(request: Request, service: Service, rotation: Rotation | None
         return ProgressStream(applying.run, applying)
     await applying.run(lambda: None)
     return await get_rotation(service)
+
+
+def _rows(rows: np.ndarray | None, dim: int) -> Response:
+    """The bytes of (n, dim) rows, none of them for None."""
+    found = np.zeros((0, dim)) if rows is None else rows
+    data = np.ascontiguousarray(found, dtype="<f4").view(np.uint8).reshape(-1).data
+    headers = {"x-rows": str(len(found)), "x-dim": str(dim), "content-length": str(len(data))}
+    return StreamingResponse(_pieces(data), headers=headers, media_type="application/octet-stream")
 
 
 def _pieces(data: memoryview) -> Iterator[memoryview]:
