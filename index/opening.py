@@ -19,7 +19,7 @@ from index.layout import Layout, acquire_lock
 from index.matrices import Matrices, load_matrices, parts
 from index.merger import load_snapshot
 from index.options import StoreOptions
-from index.rotation import fitted
+from index.rotation import check_prefix, fitted
 from index.shortlist import Shortlist
 from index.space import Space
 from index.vectors import VectorFile
@@ -56,6 +56,8 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         actual = _agreed_space(Space.from_json(state.space), space)
         matrices = load_matrices(state.rotation, layout.collection, actual.dim)
         actual = fitted(actual, matrices.rotation)
+        if matrices.rotation is not None:
+            check_prefix(actual, matrices.rotation)
         if actual.to_json() != state.space:  # another prefix of the same vectors
             with documents.transaction() as db:
                 db.execute("UPDATE state SET space = ?", (actual.to_json(),))

@@ -98,7 +98,10 @@ def check_prefix(space: Space, rotation: Rotation) -> None:
     """Raise InvalidInput when a trained prefix is of a width that the rotation was not learned for."""
     if space.prefix_dim not in rotation.widths:
         learned = ", ".join(map(str, rotation.widths))
-        raise InvalidInput(f"the rotation was learned for {learned} numbers; the prefix here has {space.prefix_dim}")
+        raise InvalidInput(
+            f"the rotation was learned for {learned} numbers, the prefix has {space.prefix_dim}: choose one of these "
+            f"(FUNNEL_PREFIX_DIM), or learn one for widths that include {space.prefix_dim}"
+        )
 
 
 def _checked(matrix: np.ndarray, dim: int, name: str, measured: Mapping[str, Any]) -> np.ndarray:

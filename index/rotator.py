@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from sqlite3 import Connection
 
+import faiss
 import numpy as np
 
 from index import bits
@@ -183,17 +185,17 @@ class Build:
 
     def _graph(self, total: int) -> None:
         rows = self.view.shortlist.tail
-        done, step = self.live.rows - max(ADD_SLICE, len(rows) // 64), max(ADD_SLICE, len(rows) // 64)
+        done = count(len(rows), max(ADD_SLICE, len(rows) // 64))
 
         def between_slices() -> bool:
-            nonlocal done
             self.check_open()
-            done = min(done + step, total)
-            self.progress(done, total)
+            self.progress(min(next(done), total), total)
             return False
 
+        faiss.omp_set_num_threads(1)  # in this thread; the other cores answer searches
         graph = Graph.empty(rows, chosen_codes(self.options, self.live)).extended(rows, between_slices)
         assert graph is not None  # it is stopped by an exception
+        self.progress(total, total)
         self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(graph))
 
 

@@ -28,6 +28,17 @@ def unit_vectors(count: int, dim: int = 32, seed: int = 0) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def random_rotation(dim: int = 32, seed: int = 0) -> np.ndarray:
+    """An orthogonal (dim, dim) float32 matrix."""
+    square = np.random.default_rng(seed).standard_normal((dim, dim))
+    return np.linalg.qr(square)[0].astype(np.float32)
+
+
+def principal(vectors: np.ndarray) -> np.ndarray:
+    """The (dim, dim) float32 principal axes of (n, dim) vectors, the strongest first."""
+    return np.linalg.eigh(vectors.astype(np.float64).T @ vectors)[1][:, ::-1].astype(np.float32)
+
+
 def documents(ids: Sequence[str], metadata: Callable[[int], Mapping[str, Any]] = lambda i: {}) -> list[Document]:
     """A document for each id, its text made of the id."""
     return [Document(doc_id, f"text of {doc_id}", metadata=metadata(i)) for i, doc_id in enumerate(ids)]

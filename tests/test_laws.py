@@ -13,23 +13,32 @@ from index.evaluation import recall_at_k
 from index.matryoshka import prefixes
 from index.options import StoreOptions
 from index.query import Query
+from index.rotation import Rotation
 from index.space import Space
 from index.store import Store
-from index_cases import SPACE, assert_exact, fill, numbered, opened, unit_vectors, until
+from index_cases import SPACE, assert_exact, fill, numbered, opened, principal, unit_vectors, until
 
 COUNT, GRAPH_ROWS = 12_000, 11_200  # what is left for the tail is too little for a merge
 DEAD = set(numbered(COUNT)[::97])
 PLACE = np.random.default_rng(4).permutation(COUNT)  # a number of each document that has nothing to do with its row
 V = unit_vectors(COUNT)
 Q = unit_vectors(12, seed=1)
-KINDS = [("float32", "flat"), ("float32", "hnsw"), ("bfloat16", "flat"), ("int8", "hnsw")]
+KINDS = [
+    ("float32", "flat", "plain"),
+    ("float32", "hnsw", "plain"),
+    ("bfloat16", "flat", "plain"),
+    ("int8", "hnsw", "plain"),
+    ("float32", "flat", "rotated"),
+    ("int8", "hnsw", "rotated"),
+]
+ROTATION = Rotation(principal(V), (16, 8), "pca")
 SHORTLIST = 40
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """12,000 documents, of which a hundredth is deleted; with `hnsw` most of them are in a graph."""
-    storage, kind = request.param
+    storage, kind, turned = request.param
     codes = "int8" if storage == "int8" else "auto"
     options = StoreOptions(storage=storage, shortlist_index=kind, shortlist_codes=codes)
     with opened(tmp_path_factory.mktemp("laws") / "data", options) as store:
@@ -40,6 +49,9 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         fill(store, V[rest], lambda i: {"place": int(PLACE[rest.start + i])}, start=rest.start)
         fill(store, V[rest.stop :], lambda i: {"place": int(PLACE[rest.stop + i])}, start=rest.stop)
         store.delete(sorted(DEAD))
+        if turned == "rotated":
+            store.rotate(ROTATION)
+            assert (store.view.shortlist.graph is not None) == (kind == "hnsw")
         yield store
 
 
@@ -118,11 +130,13 @@ def test_law_3_closing_and_opening_changes_no_hit(store: Store, tmp_path_factory
             until(lambda: first.view.shortlist.graph_rows == 3_000)
         first.delete(numbered(3_000)[::50])
         fill(first, V[3_000:3_200], lambda i: {"place": int(PLACE[3_000 + i])}, start=3_000)
+        first.rotate(store.rotation)
         before = answers(first)
     for _ in range(2):
         with opened(path, options) as again:
             assert answers(again) == before
-            assert again.view.shortlist.graph_rows == (3_000 if options.shortlist_index == "hnsw" else 0)
+            covered = 3_200 if store.rotation else 3_000  # a rotation makes the graph anew
+            assert again.view.shortlist.graph_rows == (covered if options.shortlist_index == "hnsw" else 0)
 
 
 def test_law_5_prefixes_and_checksums_agree_with_the_vectors(store: Store) -> None:
@@ -130,9 +144,12 @@ def test_law_5_prefixes_and_checksums_agree_with_the_vectors(store: Store) -> No
     view = store.view
     rows = np.arange(view.rows)
     assert view.rows == COUNT == view.shortlist.rows
-    expected = prefixes(view.codec.decode(view.matrix), SPACE.prefix_dim)
+    rotation = store.rotation.matrix if store.rotation else None
+    expected = prefixes(view.codec.decode(view.matrix), SPACE.prefix_dim, rotation)
     if view.shortlist.graph:
-        expected[:GRAPH_ROWS] = view.shortlist.graph.rounded(expected[:GRAPH_ROWS])
+        covered = view.shortlist.graph_rows
+        assert covered == (COUNT if rotation is not None else GRAPH_ROWS)
+        expected[:covered] = view.shortlist.graph.rounded(expected[:covered])
     assert np.abs(view.shortlist.prefixes(rows) - expected).max() <= 1e-6
     assert store._vectors.damaged(0, view.rows) == []
 
@@ -157,10 +174,11 @@ def test_law_6_filtered_answers_are_right(store: Store, matching: int) -> None:
         recall, yardstick = [], []
         ids = np.array(list(truth))
         matrix = np.stack(list(truth.values()))
-        narrow = prefixes(matrix, SPACE.prefix_dim)
+        rotation = store.rotation.matrix if store.rotation else None
+        narrow = prefixes(matrix, SPACE.prefix_dim, rotation)
         for query, answer in zip(Q, answers, strict=True):
             best = [*ids[np.argsort(-(matrix @ query))[:10]]]
-            shortlist = np.argsort(-(narrow @ prefixes(query[None], SPACE.prefix_dim)[0]))[:SHORTLIST]
+            shortlist = np.argsort(-(narrow @ prefixes(query[None], SPACE.prefix_dim, rotation)[0]))[:SHORTLIST]
             reranked = shortlist[np.argsort(-(matrix[shortlist] @ query))[:10]]
             recall.append(recall_at_k([hit.doc_id for hit in answer.hits], best, 10))
             yardstick.append(recall_at_k([*ids[reranked]], best, 10))
