@@ -46,10 +46,13 @@ class Embedder(Protocol):
         """(n, dim) float32 unit rows of query texts; InvalidVector if the model gives NaN, Inf or zeros."""
 
 
-def load_embedder(settings: "Settings") -> Embedder | None:
-    """The embedder that the settings name; None for FUNNEL_MODEL=none. Raises ModelError."""
+def load_embedder(settings: "Settings", rotated: Sequence[int] = ()) -> Embedder | None:
+    """The embedder that the settings name; None for FUNNEL_MODEL=none. Raises ModelError.
+
+    `rotated` are widths that a rotation was learned for: they may be the prefix although the model was not trained.
+    """
     if settings.model == "none":
         return None
     from app.model import load_model
 
-    return load_model(settings)
+    return load_model(settings, rotated)

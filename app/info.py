@@ -13,14 +13,16 @@ CAPABILITIES = (
     "search.shortlist", "search.oversampling", "search.stages", "search.exact", "search.rescore", "search.explain",
     "search.score_threshold", "search.timeout_ms",
     "ingest.json", "ingest.ndjson", "ingest.progress", "ingest.atomic", "ingest.modes", "ingest.vectors",
+    "rotation", "query_map", "vectors.sample", "embeddings",
     "documents.get", "documents.patch", "documents.delete", "documents.count", "documents.scroll",
 )  # fmt: skip
-NEED_MODEL = ("search.query", "search.queries")
+NEED_MODEL = ("search.query", "search.queries", "embeddings")
 
 
 def info(service: Service) -> dict[str, Any]:
-    """Model, widths, limits and capabilities: everything here stays the same while the service runs."""
-    space, embedder = service.store.space, service.embedder
+    """Model, widths, limits and capabilities: only a rotation changes them while the service runs."""
+    view, embedder = service.store.view, service.embedder
+    space = view.searched
     return {
         "name": NAME,
         "version": version(NAME),
@@ -28,9 +30,10 @@ def info(service: Service) -> dict[str, Any]:
         "dim": space.dim,
         "prefix_dim": space.prefix_dim,
         "exact_only": space.exact_only,
+        "rotation": None if view.rotation is None else {"method": view.rotation.method, "widths": view.rotation.widths},
         "fingerprint": space.fingerprint_id,
         "fingerprint_of": {"dim": space.dim, **space.fingerprint},
-        "storage": service.store.view.codec.name,
+        "storage": view.codec.name,
         "notice": service.notice,
         "capabilities": [name for name in CAPABILITIES if embedder is not None or name not in NEED_MODEL],
         "limits": limits(service),

@@ -65,21 +65,21 @@ def layer_norm(vectors: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
     return np.asarray(centred / np.sqrt(centred.var(axis=1, keepdims=True) + epsilon))
 
 
-def load_model(settings: Settings) -> SentenceEmbedder:
-    """The embedder for FUNNEL_MODEL; raises ModelError with what to do."""
-    return _load_bundled(settings) if settings.model == "bundled" else _load_named(settings)
+def load_model(settings: Settings, rotated: Sequence[int] = ()) -> SentenceEmbedder:
+    """The embedder for FUNNEL_MODEL; raises ModelError with what to do. `rotated` as in `choose_widths`."""
+    return _load_bundled(settings, rotated) if settings.model == "bundled" else _load_named(settings, rotated)
 
 
-def _load_bundled(settings: Settings) -> SentenceEmbedder:
+def _load_bundled(settings: Settings, rotated: Sequence[int]) -> SentenceEmbedder:
     config = read_config()
     with quiet_loading():
         model = load_composed(device=settings.device)
-    widths = _widths(settings, model, config["matryoshka_dims"])
+    widths = _widths(settings, model, config["matryoshka_dims"], rotated)
     fingerprint = _fingerprint(model, "bundled", composed_id(BUNDLED), KnownModel())
     return SentenceEmbedder(model, "bundled", widths, fingerprint)
 
 
-def _load_named(settings: Settings) -> SentenceEmbedder:
+def _load_named(settings: Settings, rotated: Sequence[int]) -> SentenceEmbedder:
     known = known_model(settings.model)
     with _told(settings.model):
         model = _open(settings)
@@ -88,17 +88,17 @@ def _load_named(settings: Settings) -> SentenceEmbedder:
     own = prompts_of(model)
     model.prompts["query"] = own["query"] or known.query_prompt
     model.prompts["document"] = own["document"] or known.document_prompt
-    widths = _widths(settings, model, trained)
+    widths = _widths(settings, model, trained, rotated)
     fingerprint = _fingerprint(model, origin.name, weights_id(origin), known)
     return SentenceEmbedder(model, settings.model, widths, fingerprint, origin.commit, known.layer_norm)
 
 
-def _widths(settings: Settings, model: SentenceTransformer, trained: Sequence[int]) -> Widths:
+def _widths(settings: Settings, model: SentenceTransformer, trained: Sequence[int], rotated: Sequence[int]) -> Widths:
     width = model.get_embedding_dimension()
     if width is None:
         raise ModelError(f"{settings.model} does not say how wide its vectors are")
     asked = (settings.dim, settings.prefix_dim, settings.allow_untrained_prefix)
-    return choose_widths(settings.model, width, trained, *asked)
+    return choose_widths(settings.model, width, trained, *asked, rotated)
 
 
 def _fingerprint(model: SentenceTransformer, name: str, weights: str, known: KnownModel) -> dict[str, FingerprintValue]:

@@ -191,8 +191,15 @@ class Model(Shape):
     max_tokens: int | None
 
 
+class Rotated(Shape):
+    """The rotation of the prefixes, and the widths that it was learned for."""
+
+    method: str
+    widths: list[int]
+
+
 class Info(Shape):
-    """What does not change while the service runs; `model` is null when documents bring their vectors."""
+    """What only a rotation changes while the service runs; `model` is null when documents bring their vectors."""
 
     name: str
     version: str
@@ -200,6 +207,7 @@ class Info(Shape):
     dim: int
     prefix_dim: int
     exact_only: bool
+    rotation: Rotated | None
     fingerprint: str
     fingerprint_of: dict[str, Any]
     storage: str

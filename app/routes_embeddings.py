@@ -20,8 +20,8 @@ router = APIRouter(tags=["embeddings"])
 AT_ONCE = 16  # texts between which searches get their turn
 EXAMPLES = {
     "a query": {"value": {"input": "parse a date from text"}},
-    "documents, cut to 64 numbers": {
-        "value": {"input": ["sort a list", "open a file"], "input_type": "document", "dimensions": 64}
+    "documents, cut to 32 numbers": {
+        "value": {"input": ["sort a list", "open a file"], "input_type": "document", "dimensions": 32}
     },
 }
 

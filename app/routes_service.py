@@ -22,7 +22,7 @@ PROBE_TEXT = "Is the service ready?"
 
 @router.get("/info", summary="Model, widths, limits, capabilities", response_model=Info)
 async def get_info(service: ServiceDep) -> Response:
-    """What does not change while the service runs."""
+    """What only a rotation changes while the service runs."""
     return json_answer(info(service))
 
 

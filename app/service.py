@@ -53,12 +53,15 @@ class Service:
     @property
     def notice(self) -> str | None:
         """What a user should know about how this service searches."""
+        if self.store.space.exact_only and self.store.rotation is not None:
+            return None  # what follows is about searches without a rotation
         if self.embedder is not None:
             return self.embedder.notice
         if self.store.space.exact_only:
             return (
                 "No model, and no prefix that is known to carry a ranking: every search is exact. "
-                "If the vectors have a trained prefix, start with FUNNEL_PREFIX_DIM set to its width."
+                "If the vectors have a trained prefix, start with FUNNEL_PREFIX_DIM set to its width; if not, "
+                "`funnel adapt` learns a rotation from the stored vectors that makes them one."
             )
         return None
 
@@ -91,7 +94,7 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
 
 def load_model(settings: Settings) -> Embedder | None:
     """The model of the settings, computing with `encode_threads` threads; None for FUNNEL_MODEL=none."""
-    embedder = load_embedder(settings)
+    embedder = load_embedder(settings, Store.stored_rotation(settings.data_dir))
     if embedder is not None and settings.encode_threads is not None:
         limit_threads(settings.encode_threads)
     return embedder

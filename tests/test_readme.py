@@ -33,7 +33,7 @@ import sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import app.embedder
 from embedders import HashEmbedder
-app.embedder.load_embedder = lambda settings: HashEmbedder()
+app.embedder.load_embedder = lambda *_: HashEmbedder()
 from app.cli import main
 main()
 """
