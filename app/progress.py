@@ -52,6 +52,7 @@ class ProgressStream(Response):
         super().__init__()
         del self.headers["content-length"]
         self._work, self._report, self._started = work, report, False
+        self._error: Exception | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the work and tell about it; stop it when the client is gone, for whom nothing is sent any more.
@@ -73,17 +74,18 @@ class ProgressStream(Response):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if self._error is not None and not self._started:
+            raise self._error
+        self._report.stopped = self._error or self._report.stopped
         with suppress(OSError):
             await self._send(send, self._summary(), last=True)
 
     async def _watched(self, committed: asyncio.Event) -> None:
-        """The work; an error that comes after the first line is told in the summary."""
+        """The work; its error is the answer, or told in the summary if there has been a line by then."""
         try:
             await self._work(committed.set)
         except TOLD as error:
-            if not self._started:
-                raise
-            self._report.stopped = error
+            self._error = error
 
     async def _tell(self, send: Send, committed: asyncio.Event) -> None:
         """Send lines; returns when the client does not take them."""

@@ -101,3 +101,13 @@ def test_known_models_are_found_by_id_cache_and_folder() -> None:
     assert known_model("models/nomic-embed-text-v1.5") == nomic
     assert known_model("hub/models--nomic-ai--nomic-embed-text-v1.5/snapshots/0123") == nomic
     assert known_model("somebody/else").dims == ()
+
+
+def test_a_rotation_makes_an_untrained_width_a_prefix() -> None:
+    """It is exact without the rotation, and so it is marked; other widths are refused as before."""
+    widths = choose_widths("m", 384, (), prefix_dim=48, rotated=(256, 48))
+    assert (widths.prefix_dim, widths.exact_only) == (48, True)
+    widths = choose_widths("m", 768, (768, 64), prefix_dim=64, rotated=(64, 32))
+    assert (widths.prefix_dim, widths.exact_only, widths.notice) == (64, False, None)
+    with pytest.raises(ModelError, match=r"FUNNEL_PREFIX_DIM=32.*funnel adapt"):
+        choose_widths("m", 384, (), prefix_dim=32, rotated=(256, 48))
