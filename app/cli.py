@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli_evaluate import evaluate
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
 
 app = typer.Typer(
@@ -169,6 +170,9 @@ def verify(data_dir: Folder = None, json: Json = False) -> None:
     from app.cli_directory import run_verify
 
     run_verify(data_dir, json)
+
+
+app.command()(evaluate)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ middle 95 % of what came out (Efron 1979). A share compares two values of the sa
 a query hits both: its interval is narrower than those of the two values suggest.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import isnan, nan
@@ -64,9 +65,15 @@ def correlation_shares(values: np.ndarray, full: np.ndarray, truth: np.ndarray) 
 
 
 def spearman(one: np.ndarray, other: np.ndarray, axis: int = -1) -> Any:
-    """Spearman's rank correlation along an axis: Pearson's, of the ranks (as scipy.stats.spearmanr, vectorised)."""
+    """Spearman's rank correlation along an axis: Pearson's, of the ranks (as scipy.stats.spearmanr, vectorised).
+
+    0 where all values of a side are equal, as in a draw of few pairs: nothing is ranked.
+    """
     stats = extra_module("scipy.stats", "evaluate")
-    return stats.pearsonr(stats.rankdata(one, axis=axis), stats.rankdata(other, axis=axis), axis=axis).statistic
+    ranks = stats.rankdata(one, axis=axis), stats.rankdata(other, axis=axis)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        return np.nan_to_num(stats.pearsonr(*ranks, axis=axis).statistic)
 
 
 def _bootstrap(statistic: Callable[..., Any], *samples: np.ndarray) -> list[Estimate]:

@@ -66,6 +66,13 @@ def test_the_share_of_a_correlation() -> None:
     assert noisy.high < 1
 
 
+def test_what_ranks_nothing_correlates_with_nothing() -> None:
+    """Equal values on a side, as in a draw of few pairs, count as no correlation, without a warning."""
+    assert spearman(np.ones(4), np.arange(4)) == 0
+    (found,) = correlations(np.array([[1.0, 2.0, 3.0]]), np.array([0.1, 0.2, 0.3]))
+    assert [found.value, found.low, found.high] == pytest.approx([1, 0, 1])
+
+
 def test_one_query_is_refused() -> None:
     """With both numbers."""
     with pytest.raises(InvalidInput, match="at least 2 queries, got 1"):
