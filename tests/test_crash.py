@@ -34,3 +34,13 @@ def test_many_kills(tmp_path: Path, model: str, kills: str, record_property: Cal
     for name in ("kills", "acknowledged_changes", "documents_at_the_end"):
         record_property(name, counts[name])
     assert counts["kills"] == int(kills)
+
+
+@pytest.mark.long
+def test_many_kills_under_rotations(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """The same while rotations are applied and undone: the last one acknowledged is in force, or the one under way."""
+    counts = campaign(tmp_path / "crash.json", "--kills", "60", "--seed", "5", "--rotate")
+    for name in ("kills", "acknowledged_changes", "acknowledged_rotations", "documents_at_the_end"):
+        record_property(name, counts[name])
+    assert counts["kills"] == 60
+    assert counts["acknowledged_rotations"] > 60
