@@ -12,11 +12,10 @@ from rich.progress import Progress
 from rich.table import Table as Shown
 
 from app.cli_output import print_json, progress_bar
-from app.collections import Collection
 from app.evaluation import EvaluationSettings, Evaluator
 from app.evaluation_data import read_all
-from app.evaluation_report import measured, write_folder
-from app.evaluation_tables import Table, described, tables
+from app.evaluation_report import write_folder
+from app.evaluation_tables import Table, described, measured, models_of, overview, tables
 from app.extras import extra_module
 from app.plans import parse_plan
 from app.subject import Embed, load_minilm, load_subject
@@ -42,19 +41,12 @@ def run_evaluate(
         subjects = [load_subject(model) for model in models or (None,)]
         compared = [load_minilm()] if baselines else []
         evaluator = Evaluator(subjects, compared, settings, _embedding(bar), bar.console.print, baselines)
-        results = evaluate_all(evaluator, found)
+        results = evaluator.everything(found)
     if out is not None:
         write_folder(out, results)
     print_json(results) if as_json else print_results(results)
     if out is not None:
         typer.echo(f"written to {out}: evaluation.md, evaluation.json, plots/", err=True)
-
-
-def evaluate_all(evaluator: Evaluator, data: Sequence[Any]) -> dict[str, Any]:
-    """The results of all collections and files of scored pairs."""
-    collections = {one.name: evaluator.collection(one) for one in data if isinstance(one, Collection)}
-    pairs = {one.name: evaluator.similarity(one) for one in data if not isinstance(one, Collection)}
-    return {"settings": evaluator.settings.to_json(), "collections": collections, "similarity": pairs}
 
 
 def make_settings(
@@ -74,6 +66,8 @@ def make_settings(
 def print_results(results: dict[str, Any]) -> None:
     """All tables, for people."""
     console = Console()
+    for model in models_of(results):
+        console.print(_shown(overview(results, model)))
     for name, result in measured(results).items():
         console.rule(escape(f"{name}: {described(result)}"), align="left")
         for table, sentence in tables(result):

@@ -53,6 +53,12 @@ class Evaluator:
     say: Say = lambda text: None
     with_bm25: bool = True
 
+    def everything(self, data: Sequence[Collection | ScoredPairs]) -> dict[str, Any]:
+        """The results of all collections and files of scored pairs, by name."""
+        collections = {one.name: self.collection(one) for one in data if isinstance(one, Collection)}
+        pairs = {one.name: self.similarity(one) for one in data if isinstance(one, ScoredPairs)}
+        return {"settings": self.settings.to_json(), "collections": collections, "similarity": pairs}
+
     def collection(self, collection: Collection) -> dict[str, Any]:
         """Relevance by width for every model, the funnel's curve for the subjects, and BM25."""
         collection = collection.sampled(self.settings.queries)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.evaluation_tables import Table, described, tables
+from app.evaluation_tables import Table, described, measured, models_of, overview, tables
 from app.plots import write_plots
 
 Json = Mapping[str, Any]
@@ -26,27 +26,26 @@ def write_folder(folder: Path, results: Json) -> None:
 
 
 def write_page(folder: Path, head: str, results: Json, name: str = "evaluation") -> None:
-    """`name`.md and the plots that it shows."""
+    """`name`.md and the plots that it shows; those of another name lie in a folder of their own."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text("\n".join([head, *sections(folder, results)]).rstrip() + "\n")
+    plots = Path("plots") if name == "evaluation" else Path("plots") / name
+    (folder / f"{name}.md").write_text("\n".join([head, *sections(folder, plots, results)]).rstrip() + "\n")
 
 
-def sections(folder: Path, results: Json) -> Iterator[str]:
+def sections(folder: Path, plots: Path, results: Json) -> Iterator[str]:
     """The Markdown of all that was measured; draws the plots on the way."""
     settings = results["settings"]
     yield NOTES.format(resamples=settings["resamples"], wanted=100 * settings["wanted_share"])
+    yield "\n## Overview\n"
+    for model in models_of(results):
+        yield from markdown(overview(results, model))
     for name, result in measured(results).items():
-        yield f"\n## {name}\n\n{described(result)}.\n"
-        yield from (f"![{plot}](plots/{plot}.svg)\n" for plot in write_plots(folder / "plots", name, result))
+        yield f"## {name}\n\n{described(result)}.\n"
+        yield from (f"![{plot}]({plots}/{plot}.svg)\n" for plot in write_plots(folder / plots, name, result))
         for table, sentence in tables(result):
             yield from markdown(table)
             if sentence is not None:
                 yield f"{sentence}\n"
-
-
-def measured(results: Json) -> dict[str, Any]:
-    """Collections and scored pairs by name."""
-    return {**results["collections"], **results["similarity"]}
 
 
 def markdown(table: Table) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The tables of an evaluation, from its JSON: for the terminal and for Markdown alike."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,27 @@ class Table:
     title: str
     head: tuple[str, ...]
     rows: list[tuple[str, ...]]
+
+
+def measured(results: Json) -> dict[str, Any]:
+    """Collections and scored pairs by name."""
+    return {**results["collections"], **results["similarity"]}
+
+
+def models_of(results: Json) -> list[str]:
+    """The names of all models and baselines that were measured by width."""
+    found = [{**one["models"], **one["baselines"]} for one in measured(results).values()]
+    return list(dict.fromkeys(name for models in found for name, model in models.items() if "widths" in model))
+
+
+def overview(results: Json, name: str) -> Table:
+    """A model on everything: the full quality, the share of it kept at each width and by the funnel, the bottleneck."""
+    models = {data: {**one["models"], **one["baselines"]}.get(name) for data, one in measured(results).items()}
+    found = {data: model for data, model in models.items() if model}
+    widths = sorted({row["width"] for model in found.values() for row in model["widths"]}, reverse=True)
+    rows = [(data, *_overview_cells(model, widths)) for data, model in found.items()]
+    head = ("", "full", *(f"{width}" for width in widths[1:]), "funnel", "bottleneck")
+    return Table(f"{name}: nDCG@10, or Spearman, at {widths[0]}, and the share of it that is kept", head, rows)
 
 
 def summary(result: Json) -> Table:
@@ -97,6 +118,15 @@ def stages_of(row: Json) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """0.983 as 98.3 %."""
     return "" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _overview_cells(model: Json, widths: Sequence[int]) -> Iterator[str]:
+    kept = {row["width"]: row["share"]["value"] for row in model["widths"]}
+    full = model["widths"][0]
+    yield _number(full["spearman" if "spearman" in full else "ndcg@10"]["value"])
+    yield from (percent(kept.get(width)) for width in widths[1:])
+    yield percent(model["default"]["share"]["value"]) if "default" in model else ""
+    yield str(model["bottleneck"]["width"])
 
 
 def _exact_line(name: str, model: Json) -> tuple[str, ...]:

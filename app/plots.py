@@ -13,9 +13,15 @@ from app.extras import extra_module
 Json = Mapping[str, Any]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-STYLE = {"svg.hashsalt": "funnel-search", "svg.fonttype": "none", "font.size": 9.0, "axes.axisbelow": True}
+STYLE = {
+    "svg.hashsalt": "funnel-search",
+    "svg.fonttype": "none",  # words stay words
+    "font.sans-serif": ["DejaVu Sans", "Arial"],  # every word names them all
+    "font.size": 9.0,
+    "axes.axisbelow": True,
+}
 NO_DATE: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-DPI = 120
+DPI = 100
 
 
 def write_plots(folder: Path, name: str, result: Json) -> list[str]:

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Write docs/figures.md from the stored results in docs/results/.
+"""Write docs/figures.md, docs/evaluation.md and its plots from the stored results in docs/results/.
 
-./scripts/figures.py
+Results named evaluation-*.json get a page of their own beside docs/evaluation.md.
+
+    ./scripts/figures.py
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from app.evaluation_report import write_page
+from app.evaluation_tables import described, summary
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 RESULTS = DOCS / "results"
@@ -17,14 +22,22 @@ Written by `scripts/figures.py` from the files in `docs/results/`, which hold co
 run. Collections are those of the repository's data recipe: SQuAD 1.1 dev, Cranfield, ADI, and every package of
 Debian 12 (known-item: the synopsis searches the long description). None of them was used to train the bundled model.
 """
+EVALUATION = """# Evaluation
+
+Written by `scripts/figures.py` from `docs/results/{name}.json`, made by {source}
+"""
 MIB = 1 << 20
 
 
 def main() -> None:
-    """Gather the sections whose results are there."""
+    """Gather the sections and write the pages whose results are there."""
     sections = (relevance, latency, ingest, crashes)
     text = "\n".join([HEAD, *(line for section in sections for line in section())])
     (DOCS / "figures.md").write_text(text.rstrip() + "\n")
+    for path in sorted(RESULTS.glob("evaluation*.json")):
+        results = json.loads(path.read_text())
+        head = EVALUATION.format(name=path.stem, source=next(source(results)))
+        write_page(DOCS, head, results, path.stem)
 
 
 def load(name: str) -> dict[str, Any] | None:
@@ -49,26 +62,19 @@ def source(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def relevance() -> Iterator[str]:
-    """Prefix, funnel and exact search on judged collections."""
-    if (results := load("funnel")) is None:
+    """Prefix, funnel and exact search on judged collections, beside the baselines."""
+    if (results := load("evaluation")) is None:
         return
     yield "## Relevance and recall"
     yield ""
+    yield "With 95 % intervals; every width, every shortlist and the plots are in [evaluation.md](evaluation.md)."
+    yield ""
     for name, found in results["collections"].items():
-        yield f"**{name}**: {found['documents']:,} documents, {found['queries']:,} queries ({found['task']})"
+        yield f"**{name}**: {described(found)}"
         yield ""
-        exact = next(row for label, row in found["rows"].items() if label.startswith("exact"))
-        rows = [
-            (label, *(f"{row[key]:.4f}" for key in ("ndcg@10", "mrr@10", "recall@10")), share(row, exact))
-            for label, row in found["rows"].items()
-        ]
-        yield from table(("", "nDCG@10", "MRR@10", "recall@10 of exact", "share of exact nDCG@10"), rows)
+        shown = summary(found)
+        yield from table(shown.head, shown.rows)
     yield from source(results)
-
-
-def share(row: Mapping[str, float], exact: Mapping[str, float]) -> str:
-    """nDCG@10 as a share of exact search's."""
-    return f"{100 * row['ndcg@10'] / exact['ndcg@10']:.1f} %"
 
 
 def latency() -> Iterator[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from app.evaluation import EvaluationSettings, Evaluator
 from app.evaluation_report import write_folder
-from app.evaluation_tables import by_width, described, funnel, percent, summary, tables, verdict
+from app.evaluation_tables import by_width, described, funnel, models_of, overview, percent, summary, tables, verdict
 from evaluation_cases import at_once, planted
 
 SETTINGS = EvaluationSettings((16, 8, 4), (10, 20))
@@ -74,6 +74,19 @@ def test_the_folder_has_page_numbers_and_plots(result: dict[str, Any], tmp_path:
         assert f"**{table.title}**" in page
         assert "| " + " | ".join(table.rows[0]) + " |" in page
     assert json.loads((tmp_path / "report" / "evaluation.json").read_text()) == results
+
+
+def test_the_overview_has_a_line_for_each_collection(result: dict[str, Any]) -> None:
+    """Shares by width, of the default funnel, and the bottleneck; scored pairs have no funnel."""
+    pairs = {"pairs": 9, "models": {"planted": {**result["models"]["planted"]}}, "baselines": {}}
+    del pairs["models"]["planted"]["default"]  # type: ignore[attr-defined]
+    results = {"collections": {"topics": result}, "similarity": {"pairs": pairs}}
+    assert models_of(results) == ["planted"]
+    table = overview(results, "planted")
+    assert table.head == ("", "full", "16", "8", "4", "funnel", "bottleneck")
+    topics, similar = table.rows
+    assert (topics[0], topics[3], topics[5:]) == ("topics", "100.0 %", ("100.0 %", "8"))
+    assert similar[5] == ""
 
 
 def test_percent() -> None:

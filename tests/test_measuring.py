@@ -43,12 +43,15 @@ def run(tmp_path: Path, script: str, *arguments: str) -> dict[str, object]:
     return results
 
 
-def test_the_funnel_is_evaluated(tmp_path: Path, data: Path) -> None:
-    """Every row of the table is there, and a shortlist that covers the collection agrees with exact search."""
-    results = run(tmp_path, "evaluate_funnel.py", "--data", str(data), "topics", "--no-baselines")
-    rows = results["collections"]["topics"]["rows"]  # type: ignore[index]
-    assert rows["funnel 100"] == rows["exact 768"]
-    assert rows["exact 768"]["ndcg@10"] > 0.9
+def test_dimensions_are_evaluated(tmp_path: Path, data: Path) -> None:
+    """Results with their origin; a shortlist that covers the collection agrees with exact search; vectors are kept."""
+    results = run(tmp_path, "evaluate_dimensions.py", str(data / "topics"), "--no-baselines", "--widths", "64")
+    model = results["collections"]["topics"]["models"]["bundled"]  # type: ignore[index]
+    assert results["versions"]["ir-measures"]  # type: ignore[index]
+    assert [row["width"] for row in model["widths"]] == [768, 64]
+    assert model["funnel"][-1]["ndcg@10"] == model["exact"]["ndcg@10"]
+    assert model["exact"]["ndcg@10"]["value"] > 0.9
+    assert len(list((tmp_path / ".cache" / "vectors").rglob("topics-*.npy"))) == 2
 
 
 @pytest.mark.long
