@@ -18,7 +18,7 @@ from app.evaluation_report import write_folder
 from app.evaluation_tables import Table, described, measured, models_of, overview, tables
 from app.extras import extra_module
 from app.plans import parse_plan
-from app.subject import Embed, load_minilm, load_subject
+from app.subject import Embed, load_minilm, load_subjects
 from index.errors import InvalidInput
 
 EMBEDDED_AT_ONCE = 256
@@ -38,7 +38,7 @@ def run_evaluate(
         extra_module(name, "evaluate")
     found = read_all(data)
     with progress_bar() as bar:
-        subjects = [load_subject(model) for model in models or (None,)]
+        subjects = load_subjects(models)
         compared = [load_minilm()] if baselines else []
         evaluator = Evaluator(subjects, compared, settings, _embedding(bar), bar.console.print, baselines)
         results = evaluator.everything(found)

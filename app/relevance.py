@@ -12,6 +12,7 @@ from app.extras import extra_module
 from index.matryoshka import prefixes
 
 CUT = 10
+AT_ONCE = 1 << 24  # scores held at a time: 64 MiB, and 128 more for their order
 # What we call a measure -> what ir-measures calls it. The recall here is of judged documents, never of exact search.
 MEASURES = {"ndcg@10": "nDCG@10", "mrr@10": "RR@10", "judged_recall@10": "R@10"}
 
@@ -44,9 +45,10 @@ def judged(found: Sequence[Sequence[Any]], relevant: Sequence[Mapping[Any, float
     return values
 
 
-def best(queries: np.ndarray, documents: np.ndarray, block: int = 1024) -> np.ndarray:
-    """(q, 10) positions of the documents with the largest inner products, best first."""
+def best(queries: np.ndarray, documents: np.ndarray, block: int | None = None) -> np.ndarray:
+    """(q, 10) positions of the documents with the largest inner products, best first, `block` queries at a time."""
     cut = min(CUT, len(documents))
+    block = block or max(1, AT_ONCE // len(documents))
     found = []
     for start in range(0, len(queries), block):
         scores = queries[start : start + block] @ documents.T

@@ -7,6 +7,7 @@ import numpy as np
 
 from app.embedder import Embedder, ModelError, load_embedder
 from app.settings import load_settings, store_options
+from index.errors import InvalidInput
 from index.options import StoreOptions
 from index.space import Space
 
@@ -58,11 +59,18 @@ def load_subject(model: str | None) -> Subject:
     return subject_of(embedder, options=store_options(settings))
 
 
+def load_subjects(models: Sequence[str]) -> list[Subject]:
+    """The named models, or that of the settings; InvalidInput when one is named twice."""
+    if twice := [name for place, name in enumerate(models) if name in models[:place]]:
+        raise InvalidInput(f"each model is evaluated once; {twice[0]!r} is named twice")
+    return [load_subject(model) for model in models or (None,)]
+
+
 def load_minilm() -> Subject:
     """The bundled model's body as it is: 384 dimensions, not trained for fewer."""
     from app.compose import body_folder  # late: brings torch
 
-    settings = load_settings(model=str(body_folder()), dim=None, prefix_dim="auto", allow_untrained_prefix=True)
-    embedder = load_embedder(settings)
+    plain = {"model_revision": None, "dim": None, "prefix_dim": "auto", "allow_untrained_prefix": True}
+    embedder = load_embedder(load_settings(model=str(body_folder()), **plain))
     assert embedder is not None
     return subject_of(embedder, MINILM)

@@ -14,7 +14,7 @@ from app.cli_evaluation import make_settings, print_results
 from app.cli_options import expected_errors
 from app.evaluation import Evaluator
 from app.evaluation_data import read_all
-from app.subject import load_minilm, load_subject
+from app.subject import load_minilm, load_subjects
 
 MEASURING = ("bm25s", "ir-measures", "scipy")
 
@@ -43,7 +43,7 @@ def main(
     """
     settings = make_settings(widths, shortlists, stages or [], queries, share)
     found = read_all(data)
-    subjects = [load_subject(name) for name in model or (None,)]
+    subjects = load_subjects(model or [])
     compared = [] if no_baselines else [load_minilm()]
     evaluator = Evaluator(subjects, compared, settings, cached, console.print, not no_baselines)
     results = evaluator.everything(found)

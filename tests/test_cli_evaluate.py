@@ -54,6 +54,7 @@ def test_as_json(run: Run) -> None:
         (["notes", "--widths", "wide"], "--widths takes whole numbers with commas, got 'wide'"),
         (["notes", "--shortlists", "5"], "--shortlists takes numbers of at least 10, got 5"),
         (["notes", "--stages", "wide"], "stages are given as rerank, 64,256 or 64:2000,256:300; got 'wide'"),
+        (["notes", "-m", "model", "-m", "model"], "each model is evaluated once; 'model' is named twice"),
         (["notes", "-m", "none"], "FUNNEL_MODEL=none has nothing to embed with"),
     ],
 )
