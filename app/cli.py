@@ -160,16 +160,24 @@ def reindex(data_dir: Folder = None) -> None:
 
 
 @app.command()
-def verify(data_dir: Folder = None, json: Json = False) -> None:
+def verify(
+    data_dir: Folder = None,
+    json: Json = False,
+    forget_damaged: Annotated[
+        bool, typer.Option("--forget-damaged", help="Give up a rotation or query map whose file is lost or damaged.")
+    ] = False,
+) -> None:
     """Check every stored document, vector and checksum of a directory; exits with 1 if anything is wrong.
 
-    Stop the service first.
+    Stop the service first. Vectors and texts need neither a rotation nor a query map: what is given up can be
+    learned again with `funnel adapt`.
 
     [bold]funnel verify --data-dir ./data[/bold]
+    [bold]funnel verify --forget-damaged[/bold]
     """
     from app.cli_directory import run_verify
 
-    run_verify(data_dir, json)
+    run_verify(data_dir, json, forget_damaged)
 
 
 app.command()(evaluate)

@@ -11,6 +11,7 @@ from rich.table import Table
 from app.cli_connect import must_exist, unlocked
 from app.cli_output import print_json, progress_bar
 from app.settings import Settings, SettingsError, load_settings, store_options
+from index.forgetting import forget_damaged
 from index.verify import Report, verify
 
 STOP_FIRST = "stop the service that has it first"
@@ -51,10 +52,15 @@ def run_reindex(data_dir: Path | None) -> None:
     typer.echo(f"{number:,} documents are now indexed with {embedder.model_name}")
 
 
-def run_verify(data_dir: Path | None, as_json: bool) -> None:
-    """Check a directory; exit code 1 when something is wrong."""
+def run_verify(data_dir: Path | None, as_json: bool, forget: bool = False) -> None:
+    """Check a directory, giving up damaged matrices before if asked to; exit code 1 when something is wrong."""
     settings = _settings(data_dir=data_dir)
     must_exist(settings.data_dir)
+    if forget:
+        with unlocked(STOP_FIRST):
+            given_up = forget_damaged(settings.data_dir)
+        names = " and ".join(name.replace("_", " ") for name in given_up)
+        typer.echo(f"given up: {names}" if names else "nothing to give up: every matrix can be read", err=True)
     with unlocked(STOP_FIRST), progress_bar() as bar:
         task = bar.add_task("verifying", total=None)
         report = verify(settings.data_dir, progress=lambda done, total: bar.update(task, completed=done, total=total))

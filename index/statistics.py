@@ -38,8 +38,8 @@ def statistics(
 
 
 def _disk_bytes(layout: Layout) -> dict[str, int]:
-    sizes = {"vectors": 0, "checksums": 0, "documents": 0, "shortlist": 0}
-    kinds = {".bin": "vectors", ".crc": "checksums", ".faiss": "shortlist"}
+    sizes = {"vectors": 0, "checksums": 0, "documents": 0, "shortlist": 0, "matrices": 0}
+    kinds = {".bin": "vectors", ".crc": "checksums", ".faiss": "shortlist", ".npy": "matrices"}
     for path in layout.collection.iterdir():
         try:
             size = path.stat().st_blocks * 512

@@ -17,6 +17,7 @@ from app.serving import in_process
 from app.settings import Settings
 from cli_runner import Run, jsonl, runner, serving
 from embedders import HashEmbedder
+from index.rotation import Rotation
 from index.store import Store
 
 DIM = 8
@@ -183,6 +184,25 @@ def test_verify_finds_damage(funnel: Run, tmp_path: Path) -> None:
     done = funnel("verify", "--data-dir", data)
     assert done.code == 1
     assert "wrong" in done.out
+
+
+@pytest.mark.usefixtures("without_model")
+def test_verify_gives_up_a_lost_rotation_when_it_is_asked_to(funnel: Run, tmp_path: Path) -> None:
+    """The start is refused with the very command; after it the documents are all there."""
+    data = tmp_path / "data"
+    funnel("ingest", jsonl(tmp_path / "a.jsonl", *with_vectors(30)), "--data-dir", data)
+    with Store.open(data, None) as store:
+        turn = np.eye(store.space.dim, dtype=np.float32)[::-1]
+        store.rotate(Rotation(turn, (store.space.prefix_dim,), "reversed"))
+    (rotation,) = data.glob("**/rotation-*.npy")
+    rotation.unlink()
+    assert funnel("verify", "--data-dir", data).code == 1
+    refused = funnel("stats", "--data-dir", data)
+    assert (refused.code, "funnel verify --forget-damaged" in refused.err) == (1, True)
+    done = funnel("verify", "--data-dir", data, "--forget-damaged")
+    assert (done.code, "given up: rotation" in done.err) == (0, True)
+    assert json.loads(funnel("stats", "--data-dir", data, "--json").out)["count"] == 30
+    assert "nothing to give up" in funnel("verify", "--data-dir", data, "--forget-damaged").err
 
 
 def test_reindex(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
