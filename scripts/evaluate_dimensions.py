@@ -39,7 +39,7 @@ def main(
 
     ./scripts/evaluate_dimensions.py DATA/squad-dev --queries 1000 --no-baselines
 
-    ./scripts/evaluate_dimensions.py DATA/stsb -m ./mrl -m ./plain --out docs/results/evaluation-twins.json
+    ./scripts/evaluate_dimensions.py DATA/stsb -m ./mpnet-mrl -m ./mpnet --out docs/results/evaluation-mpnet.json
     """
     settings = make_settings(widths, shortlists, stages or [], queries, share)
     found = read_all(data)
