@@ -1,10 +1,9 @@
 """Matryoshka arithmetic: the only place where vectors are normalised and prefixes are made."""
 
+import faiss
 import numpy as np
 
 from index.errors import InvalidVector
-
-BLOCK = 64  # rows that are rotated at a time; more gain little, the strided columns of the matrix cost nothing
 
 
 def normalise(vectors: np.ndarray) -> np.ndarray:
@@ -23,17 +22,16 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
 def turned(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> np.ndarray:
     """(full @ rotation)[:, :dim] of (n, width) rows: (n, dim) float32, a copy; not normalised.
 
-    A row gives the same bits whatever stands beside it: BLAS has other kernels for other numbers of rows, so it is
-    given BLOCK of them at a time, the last ones filled up with zeros.
+    A row gives the same bits whatever stands beside it, which BLAS does not promise: prefixes made at a start are
+    those made at the commit. Quick when the matrix is in Fortran order.
     """
     if rotation is None:
         return np.array(full[:, :dim], dtype=np.float32)
-    made = np.empty((len(full), dim), dtype=np.float32)
-    for start in range(0, len(full), BLOCK):
-        block = full[start : start + BLOCK]
-        if missing := BLOCK - len(block):
-            block = np.concatenate([block, np.zeros((missing, full.shape[1]), dtype=np.float32)])
-        made[start : start + BLOCK] = (block @ rotation[:, :dim])[: len(full) - start]
+    rows, columns = np.ascontiguousarray(full, dtype=np.float32), np.ascontiguousarray(rotation[:, :dim].T)
+    made = np.empty((len(rows), dim), dtype=np.float32)
+    every = np.tile(np.arange(dim, dtype=np.int64), (len(rows), 1))
+    arrays = (faiss.swig_ptr(array) for array in (made, rows, columns, every))
+    faiss.fvec_inner_products_by_idx(*arrays, rows.shape[1], len(rows), dim)
     return made
 
 
@@ -44,6 +42,11 @@ def prefixes(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> 
     has no direction in the first stage: its prefix stays zero and scores 0 with every query.
     """
     return unit(turned(full, dim, rotation))
+
+
+def stage_prefixes(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> np.ndarray:
+    """The same for a middle stage, which keeps none of them: by BLAS, several times as fast, to the last bits."""
+    return prefixes(full, dim) if rotation is None else unit(full @ rotation[:, :dim])
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -26,14 +26,14 @@ def rerank_prefix(
     view: View, query: np.ndarray, rows: np.ndarray, dims: int, least: int, deadline: float | None
 ) -> np.ndarray:
     """Scores (m,) float32 of a middle stage: cosine of query and rows in their prefixes of `dims`; m as in `rerank`."""
-    wanted = view.prefixes(query[None], dims)[0]
+    wanted = view.stage_prefixes(query[None], dims)[0]
     blocks = _in_time(rows, BLOCK, least, deadline)
     return _joined(_prefixes(view, block, dims) @ wanted for block in blocks)
 
 
 def _prefixes(view: View, rows: np.ndarray, dims: int) -> np.ndarray:
     prefetch_rows(view.matrix, rows)
-    return view.prefixes(view.codec.decode(np.take(view.matrix, rows, axis=0)), dims)
+    return view.stage_prefixes(view.codec.decode(np.take(view.matrix, rows, axis=0)), dims)
 
 
 def _in_time(rows: np.ndarray, size: int, least: int, deadline: float | None) -> Iterator[np.ndarray]:

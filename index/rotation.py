@@ -29,7 +29,7 @@ class Rotation:
     the vectors file at that time, and the CRC-32 of the matrix's file.
     """
 
-    matrix: np.ndarray  # (dim, dim) float32
+    matrix: np.ndarray  # (dim, dim) float32; the store keeps it in Fortran order, whose first columns are contiguous
     widths: tuple[int, ...]  # descending
     method: str
     measured: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def checked_rotation(rotation: Rotation, dim: int) -> Rotation:
     widths = tuple(sorted(set(rotation.widths), reverse=True))
     if not widths or not 1 <= widths[-1] <= widths[0] <= dim:
         raise InvalidInput(f"a rotation is learned for widths between 1 and {dim}, got {list(rotation.widths)}")
-    return replace(rotation, matrix=matrix, widths=widths)
+    return replace(rotation, matrix=np.asfortranarray(matrix), widths=widths)
 
 
 def checked_map(query_map: QueryMap, dim: int) -> QueryMap:

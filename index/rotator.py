@@ -120,6 +120,7 @@ class Build:
     norm: float = 0.0
 
     def __post_init__(self) -> None:
+        faiss.omp_set_num_threads(1)  # in this thread; the other cores answer searches
         self.live = self.view
         space = fitted(self.view.space, self.rotation)
         empty = Shortlist.empty(space.prefix_dim, self.view.rows + CATCH_UP)
@@ -192,7 +193,6 @@ class Build:
             self.progress(min(next(done), total), total)
             return False
 
-        faiss.omp_set_num_threads(1)  # in this thread; the other cores answer searches
         graph = Graph.empty(rows, chosen_codes(self.options, self.live)).extended(rows, between_slices)
         assert graph is not None  # it is stopped by an exception
         self.progress(total, total)

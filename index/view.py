@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from index.codec import Codec
-from index.matryoshka import prefixes
+from index.matryoshka import prefixes, stage_prefixes
 from index.rotation import QueryMap, Rotation
 from index.shortlist import Shortlist
 from index.space import Space
@@ -43,7 +43,14 @@ class View:
         """The space as a search meets it: with a rotation, prefixes carry a ranking although none was trained."""
         return self.space if self.rotation is None else replace(self.space, exact_only=False)
 
-    def prefixes(self, full: np.ndarray, dim: int | None = None) -> np.ndarray:
-        """Prefixes (n, dim) float32 of (n, width) unit rows under the rotation; of the first stage by default."""
-        matrix = None if self.rotation is None else self.rotation.matrix
-        return prefixes(full, self.space.prefix_dim if dim is None else dim, matrix)
+    def prefixes(self, full: np.ndarray) -> np.ndarray:
+        """Prefixes (n, prefix_dim) float32 of (n, width) unit rows under the rotation."""
+        return prefixes(full, self.space.prefix_dim, self._matrix)
+
+    def stage_prefixes(self, full: np.ndarray, dim: int) -> np.ndarray:
+        """Prefixes (n, dim) float32 of a middle stage."""
+        return stage_prefixes(full, dim, self._matrix)
+
+    @property
+    def _matrix(self) -> np.ndarray | None:
+        return None if self.rotation is None else self.rotation.matrix
