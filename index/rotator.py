@@ -84,22 +84,30 @@ class Rotator:
             if made is not None:
                 write_durably(self._layout.collection / Layout.rotation_name(made.checksum), data)
             self._put_in_place(build)
-        finally:
-            if self._writer.broken is None:  # else nobody knows whether the state names the old one or the new one
-                _remove_others(self._layout, "rotation-*", _name(self._writer.view.rotation))
+        except Exception:  # an interrupt may come while the swap goes on: what it leaves is removed at the next start
+            self._remove_others_than(self._writer.view)
+            raise
+        self._remove_others_than(self._writer.view)
 
     def _put_in_place(self, build: "Build") -> None:
         with self._merger.files:
             self._check_open()
             path = snapshot_path(self._layout, build.view)
             record = _saved(build.view, path)
-            build.catch_up(lambda: self._writer.view)
             try:
+                build.catch_up(lambda: self._writer.view)
+                build.ready()
                 view = self._writer.submit(Swap(lambda db, newest: build.swap(db, newest, record)))
-            except StorageFull:
-                path.unlink(missing_ok=True)
+            except Exception:
+                if self._writer.broken is None:
+                    path.unlink(missing_ok=True)
                 raise
             self._merger.saved(view, path if record else None)
+
+    def _remove_others_than(self, view: View) -> None:
+        if self._writer.broken is None:  # else nobody knows whether the state names the old one or the new one
+            name = None if view.rotation is None else Layout.rotation_name(view.rotation.checksum)
+            _remove_others(self._layout, "rotation-*", name)
 
     def _check_open(self) -> None:
         if self._stop.is_set():
@@ -116,6 +124,7 @@ class Build:
     progress: Progress
     check_open: Callable[[], None]
     live: View = field(init=False)
+    total: int = 0  # steps, for progress
     energy: float = 0.0  # of the squared norms seen in live rows, the part in the prefix
     norm: float = 0.0
 
@@ -129,7 +138,7 @@ class Build:
     def run(self, newest: Callable[[], View]) -> None:
         """Read the rows of the view, make the graph if there is to be one, then catch up with commits since."""
         graph = self._wants_graph()
-        total = self.live.rows * (2 if graph else 1)
+        total = self.total = self.live.rows * (2 if graph else 1)
         self._read(self.live, total)
         if self.rotation is not None:
             energy = self.energy / self.norm if self.norm else 0.0
@@ -143,6 +152,12 @@ class Build:
         """Take in what was committed meanwhile, but for what the writer's thread can do in a moment."""
         while newest().rows - self.view.shortlist.rows > CATCH_UP:
             self._read(newest())
+
+    def ready(self) -> None:
+        """The last moment at which somebody may stop it."""
+        self.check_open()
+        if self.total:
+            self.progress(self.total, self.total)
 
     def swap(self, db: Connection, newest: View, snapshot: str | None) -> View:
         """In the writer's thread: the newest view with these prefixes, and the rows committed meanwhile."""
@@ -203,10 +218,6 @@ def _mapped(db: Connection, view: View, query_map: QueryMap | None) -> View:
     """In the writer's thread: the newest view with this query map."""
     db.execute("UPDATE state SET commits = commits + 1, rotation = ?", (Matrices(view.rotation, query_map).to_json(),))
     return replace(view, commits=view.commits + 1, query_map=query_map)
-
-
-def _name(rotation: Rotation | None) -> str | None:
-    return None if rotation is None else Layout.rotation_name(rotation.checksum)
 
 
 def _saved(view: View, path: Path) -> str | None:

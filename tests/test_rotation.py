@@ -293,6 +293,26 @@ def test_what_progress_raises_stops_it(store: Store) -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_it_can_be_stopped_until_the_last_moment(store: Store) -> None:
+    """When everything is built and written; nothing of it stays."""
+    before, kept = hits(store, shortlist=50), files(store)
+
+    class Late(Exception):
+        pass
+
+    calls: list[tuple[int, int]] = []
+
+    def last(done: int, total: int) -> None:
+        calls.append((done, total))
+        if calls.count((total, total)) == 2:
+            assert files(store, "rotation-*") != []
+            raise Late
+
+    with pytest.raises(Late):
+        store.rotate(TURN, last)
+    assert (files(store), store.rotation, hits(store, shortlist=50)) == (kept, None, before)
+
+
 @pytest.mark.parametrize("step", ["matrix", "graph"])
 def test_a_full_disk_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, full_disk: Any
