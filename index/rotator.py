@@ -4,33 +4,20 @@ Searches and writes go on meanwhile. Until the swap's COMMIT nothing of it is in
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from sqlite3 import Connection
 
-import faiss
-import numpy as np
-
-from index import bits
+from index.build import Build, Progress
 from index.errors import RotationBusy, StorageFull, StoreUnavailable
-from index.graph import ADD_SLICE, Graph
 from index.layout import Layout
 from index.matrices import Matrices, packed, write_durably
-from index.matryoshka import turned, unit
-from index.merger import Merger, chosen_codes, due, save_snapshot, snapshot_path
+from index.merger import Merger, save_snapshot, snapshot_path
 from index.options import StoreOptions
-from index.paging import prefetch_range
 from index.rotation import QueryMap, Rotation, check_prefix, checked_map, checked_rotation, fitted
-from index.shortlist import Shortlist
 from index.view import View
 from index.writer import Swap, Writer
-
-BLOCK = 4_096  # rows read at a time: 12 MB of float32 at 768 dimensions
-CATCH_UP = 512  # rows committed meanwhile that may be left to the writer's thread: a millisecond of it
-Progress = Callable[[int, int], None]
 
 
 class Rotator:
@@ -89,7 +76,7 @@ class Rotator:
             raise
         self._remove_others_than(self._writer.view)
 
-    def _put_in_place(self, build: "Build") -> None:
+    def _put_in_place(self, build: Build) -> None:
         with self._merger.files:
             self._check_open()
             path = snapshot_path(self._layout, build.view)
@@ -112,106 +99,6 @@ class Rotator:
     def _check_open(self) -> None:
         if self._stop.is_set():
             raise StoreUnavailable("the store was closed while a rotation was applied; nothing was changed")
-
-
-@dataclass
-class Build:
-    """The next first stage: `view` is the view it began with, made over for the new rotation as far as it is done."""
-
-    view: View
-    rotation: Rotation | None
-    options: StoreOptions
-    progress: Progress
-    check_open: Callable[[], None]
-    live: View = field(init=False)
-    total: int = 0  # steps, for progress
-    energy: float = 0.0  # of the squared norms seen in live rows, the part in the prefix
-    norm: float = 0.0
-
-    def __post_init__(self) -> None:
-        faiss.omp_set_num_threads(1)  # in this thread; the other cores answer searches
-        self.live = self.view
-        space = fitted(self.view.space, self.rotation)
-        empty = Shortlist.empty(space.prefix_dim, self.view.rows + CATCH_UP)
-        self.view = replace(self.view, space=space, rotation=self.rotation, shortlist=empty)
-
-    def run(self, newest: Callable[[], View]) -> None:
-        """Read the rows of the view, make the graph if there is to be one, then catch up with commits since."""
-        graph = self._wants_graph()
-        total = self.total = self.live.rows * (2 if graph else 1)
-        self._read(self.live, total)
-        if self.rotation is not None:
-            energy = self.energy / self.norm if self.norm else 0.0
-            self.rotation = replace(self.rotation, energy=energy)
-            self.view = replace(self.view, rotation=self.rotation)
-        if graph:
-            self._graph(total)
-        self.catch_up(newest)
-
-    def catch_up(self, newest: Callable[[], View]) -> None:
-        """Take in what was committed meanwhile, but for what the writer's thread can do in a moment."""
-        while newest().rows - self.view.shortlist.rows > CATCH_UP:
-            self._read(newest())
-
-    def ready(self) -> None:
-        """The last moment at which somebody may stop it."""
-        self.check_open()
-        if self.total:
-            self.progress(self.total, self.total)
-
-    def swap(self, db: Connection, newest: View, snapshot: str | None) -> View:
-        """In the writer's thread: the newest view with these prefixes, and the rows committed meanwhile."""
-        self._read(newest)
-        view = replace(
-            newest,
-            commits=newest.commits + 1,
-            space=self.view.space,
-            rotation=self.rotation,
-            shortlist=self.view.shortlist,
-        )
-        record = Matrices(self.rotation, newest.query_map).to_json()
-        sql = "UPDATE state SET commits = commits + 1, rotation = ?, snapshot = ?, space = ?"
-        db.execute(sql, (record, snapshot, view.space.to_json()))
-        return view
-
-    def _read(self, source: View, total: int = 0) -> None:
-        for start in range(self.view.shortlist.rows, source.rows, BLOCK):
-            self.check_open()
-            stop = min(start + BLOCK, source.rows)
-            self._add(source, start, stop, first=total > 0)
-            if total:
-                self.progress(stop, total)
-
-    def _add(self, source: View, start: int, stop: int, first: bool) -> None:
-        prefetch_range(source.matrix, start, stop)
-        full = source.codec.decode(source.matrix[start:stop])
-        rows = turned(full, self.view.space.prefix_dim, self.rotation.matrix if self.rotation else None)
-        if first:
-            alive = bits.unpack(source.live[start >> 3 :], stop - start)  # BLOCK is a multiple of 8
-            self.energy += float(np.square(rows[alive], dtype=np.float64).sum())
-            self.norm += float(np.square(full[alive], dtype=np.float64).sum())
-        self.view = replace(self.view, shortlist=self.view.shortlist.appended(unit(rows)))
-
-    def _wants_graph(self) -> bool:
-        """As the live first stage, or as the merger would soon make it."""
-        if self.view.searched.exact_only:
-            return False
-        tail = Shortlist(1, self.live.rows, np.empty((self.live.rows, 0), dtype=np.float32))
-        return self.live.shortlist.graph is not None or due(replace(self.view, shortlist=tail), self.options)
-
-    def _graph(self, total: int) -> None:
-        rows = self.view.shortlist.tail
-        done = count(len(rows), max(ADD_SLICE, len(rows) // 64))
-
-        def between_slices() -> bool:
-            self.check_open()
-            self.progress(min(next(done), total), total)
-            return False
-
-        graph = Graph.empty(rows, chosen_codes(self.options, self.live)).extended(rows, between_slices)
-        assert graph is not None  # it is stopped by an exception
-        self.progress(total, total)
-        self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(graph))
 
 
 def _mapped(db: Connection, view: View, query_map: QueryMap | None) -> View:

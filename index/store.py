@@ -1,6 +1,6 @@
 """The local store: one directory, one process, everything a service needs of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from index.opening import Opened, open_directory
 from index.options import StoreOptions
 from index.query import Answer, Query
 from index.rotation import QueryMap, Rotation
-from index.rotator import Progress, Rotator
+from index.rotator import Rotator
 from index.sampling import sample
 from index.searching import Searcher
 from index.space import Space
@@ -192,7 +192,7 @@ class Store:
         """The map of the queries in force."""
         return self.view.query_map
 
-    def rotate(self, rotation: Rotation | None, progress: Progress | None = None) -> None:
+    def rotate(self, rotation: Rotation | None, progress: Callable[[int, int], None] | None = None) -> None:
         """Put the prefixes of every row under a rotation, or under none; returns when that is durable and searched.
 
         Searches and writes go on. `progress` gets (rows done, rows); what it raises stops the work. An error, or a

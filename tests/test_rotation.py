@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from index import build as build_module
 from index import merger as merger_module
 from index import rotator as module
 from index.errors import InvalidInput, InvalidPlan, RotationBusy, StorageFull, StoreUnavailable
@@ -154,8 +155,8 @@ def test_a_cascade_takes_its_middle_widths_from_the_rotation(tmp_path: Path) -> 
 
 def test_writes_and_searches_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rotations to and fro while documents come and go: each search is right, and nothing is lost."""
-    monkeypatch.setattr(module, "BLOCK", 64)
-    monkeypatch.setattr(module, "CATCH_UP", 8)
+    monkeypatch.setattr(build_module, "BLOCK", 64)
+    monkeypatch.setattr(build_module, "CATCH_UP", 8)
     stop = threading.Event()
     options = StoreOptions(shortlist_index="hnsw")
 
@@ -212,7 +213,7 @@ def test_a_merge_that_began_before_a_rotation_is_forgotten(tmp_path: Path, monke
     with opened(tmp_path / "data", options) as store:
         fill(store, V[:2_001])
         assert building.wait(10)
-        monkeypatch.setattr(module, "due", lambda *_: False)
+        monkeypatch.setattr(build_module, "due", lambda *_: False)
         store.rotate(TURN)
         assert store.view.shortlist.graph is None
         go.set()

@@ -19,7 +19,8 @@ from app.matrix_responses import Embeddings, Matrices
 from app.responses import Info
 from cli_runner import at_work
 from embedders import DIM, HashEmbedder
-from index import rotator
+from index import build, rotator
+from index.errors import StorageFull
 from index_cases import random_rotation, unit_vectors, until
 from service import TEXTS, assert_problem, fill, ids, running, settings_for
 from tiny_models import save_static
@@ -127,11 +128,11 @@ def test_an_exact_index_becomes_a_funnel_and_back(tmp_path: Path) -> None:
 
 def test_a_client_that_goes_away_has_changed_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its stream is broken off before the swap; meanwhile a second rotation is refused with a 409."""
-    monkeypatch.setattr(rotator, "BLOCK", 8)
+    monkeypatch.setattr(build, "BLOCK", 8)
     go, ended = threading.Event(), threading.Event()
     with served(tmp_path, dim=32, prefix_dim=8) as client:
         client.ingest({"id": str(i), "vector": v.tolist()} for i, v in enumerate(unit_vectors(64)))
-        real, rotate = rotator.turned, rotator.Rotator._rotate
+        real, rotate = build.turned, rotator.Rotator._rotate
 
         def slow(*arguments: Any) -> Any:
             go.wait(0.05)
@@ -143,7 +144,7 @@ def test_a_client_that_goes_away_has_changed_nothing(tmp_path: Path, monkeypatch
             finally:
                 ended.set()
 
-        monkeypatch.setattr(rotator, "turned", slow)
+        monkeypatch.setattr(build, "turned", slow)
         monkeypatch.setattr(rotator.Rotator, "_rotate", watched)
 
         def leave(*_: int) -> None:
@@ -166,7 +167,7 @@ def test_a_problem_in_the_middle_is_told_by_the_stream(tmp_path: Path, monkeypat
     """The client raises what the summary tells."""
 
     def full(*_: Any) -> None:
-        raise rotator.StorageFull("no space left for the matrix")
+        raise StorageFull("no space left for the matrix")
 
     with served(tmp_path, dim=32, prefix_dim=8) as client:
         client.ingest({"id": str(i), "vector": v.tolist()} for i, v in enumerate(unit_vectors(64)))
