@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,8 +72,8 @@ def learn(vectors: np.ndarray, settings: RotationSettings, progress: Progress | 
     start = best_start(vectors, settings)
     turn = orthogonal_turn(len(start))
     loss = Distillation(settings.widths, settings.temperature)
-    scales = {"params": loss.parameters(), "lr": SCALE_RATE}
-    optimiser = torch.optim.Adam([{"params": turn.parameters()}, scales], lr=settings.learning_rate)
+    groups: list[dict[str, Any]] = [{"params": turn.parameters()}, {"params": loss.parameters(), "lr": SCALE_RATE}]
+    optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate, steps=settings.steps))
     for step, rows in enumerate(batches(len(vectors), settings), 1):
         full, turned = torch.from_numpy(vectors[rows]), torch.from_numpy(vectors[rows] @ start)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.extras import extra_module
-from app.intervals import RESAMPLES, SEED, Estimate
+from app.intervals import AT_ONCE, RESAMPLES, SEED, Estimate
 from index.matryoshka import prefixes, turned
 
 K = 10
@@ -64,18 +64,16 @@ def needed(found: np.ndarray, wanted: float) -> int:
 
 def needed_estimate(found: np.ndarray, wanted: float) -> Estimate:
     """`needed` with its 95 % interval by bootstrap over queries (percentile method)."""
-    ends = (
-        extra_module("scipy.stats", "evaluate")
-        .bootstrap(
-            (np.arange(len(found)),),
-            lambda rows: needed(found[rows], wanted),
-            vectorized=False,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng(SEED),
-        )
-        .confidence_interval
+    drawn = extra_module("scipy.stats", "evaluate").bootstrap(
+        (np.arange(len(found)),),
+        lambda rows, axis: np.quantile(found[rows].astype(np.float64), wanted, axis=(-2, -1), method="inverted_cdf"),
+        vectorized=True,
+        batch=max(1, AT_ONCE // found.size),
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
     )
+    ends = drawn.confidence_interval
     return Estimate(float(needed(found, wanted)), float(ends.low), float(ends.high))
 
 
