@@ -72,3 +72,21 @@ def test_ingest_is_measured(tmp_path: Path, data: Path) -> None:
     results = run(tmp_path, "benchmark_ingest.py", corpus, "--parts", "2", "--bare", "1")
     assert results["documents"] == 64
     assert results["ratio_to_bare_encode"]["mean"] > 0  # type: ignore[index]
+
+
+def test_what_adapting_brings_is_measured(tmp_path: Path) -> None:
+    """On a raw model: shortlists with and without a rotation for documents and titles, and exact answers that stay."""
+    folder = tmp_path / "data" / "topics"
+    folder.mkdir(parents=True)
+    rows = [
+        {"_id": f"d{i}", "title": f"{TOPICS[i % 8]} {i}", "text": f"Chapter {i} of a book about {TOPICS[i % 8]}."}
+        for i in range(60)
+    ]
+    write(folder / "corpus.jsonl.gz", rows)
+    options = ("--models", "minilm", "--collection", "topics", "--queries", "20", "--steps", "2")
+    results = run(tmp_path, "evaluate_adapt.py", "--data", str(tmp_path / "data"), *options)
+    found = results["models"]["minilm"]  # type: ignore[index, call-overload]
+    assert found["applied"]["exact results and scores identical"]
+    assert found["applied"]["identical after undo"]
+    assert set(found["titles"]["candidates"]) == {"before", "pca", "learned"}
+    assert 0 <= found["bounds"]["learned"]["64"] <= found["bounds"]["learned"]["256"] <= 1
