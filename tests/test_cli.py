@@ -55,7 +55,9 @@ def test_help_needs_nothing_heavy() -> None:
     assert "ingest" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "ingest", "search", "delete", "info", "stats", "reindex", "verify"])
+@pytest.mark.parametrize(
+    "command", ["serve", "ingest", "search", "delete", "info", "stats", "adapt", "reindex", "verify"]
+)
 def test_help_teaches_with_an_example(funnel: Run, command: str) -> None:
     """Every command's help shows how it is typed."""
     shown = funnel(command, "--help")
