@@ -29,11 +29,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_body(folder: Path, width: int = 128, seed: int = 0, **config: object) -> Path:
-    """A one-layer BERT and its tokenizer, as transformers saves them."""
+    """A BERT of one layer, unless told otherwise, and its tokenizer, as transformers saves them."""
     torch.manual_seed(seed)
     words = tokenizer()
     sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=32, **sizes, **config)).save_pretrained(folder)
+    chosen = BertConfig(vocab_size=len(words), max_position_embeddings=32, **{**sizes, **config})
+    BertModel(chosen).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 
