@@ -11,6 +11,7 @@ import typer
 
 from app.cli_evaluate import evaluate
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
+from app.cli_train import train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -223,6 +224,7 @@ def verify(
 
 
 app.command()(evaluate)
+app.command()(train)
 
 
 def main() -> None:
