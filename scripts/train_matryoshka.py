@@ -9,11 +9,14 @@ settings takes minutes; computing them is the long part, about 100 documents a s
     scripts/train_matryoshka.py --data DATA --loss both --contrast 0.1            with MatryoshkaLoss beside it
     scripts/train_matryoshka.py --data DATA --measure-only --out app/bundled      only measure a head that is there
 
+    scripts/train_matryoshka.py model BASE --data FILE --out FOLDER               any other model: as `funnel train`
+
 DATA holds a folder for every set: `pairs.jsonl.gz` with {"anchor", "positive", "negative"?} for training, or
 `corpus.jsonl.gz` with `queries.jsonl.gz` and `qrels.tsv` for measuring; a corpus alone is measured as a known-item
 test (its titles search its texts). Choose settings with --leave-out, never on the collections.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.cli import main as funnel
 from app.compose import BUNDLED
 from app.training import HeadSettings
 from app.workshop import Scores, Workshop, WorkshopSettings
@@ -89,4 +93,8 @@ def as_table(scores: Scores) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    if sys.argv[1:2] == ["model"]:  # the body or a head of any base, by the code of `funnel train`
+        sys.argv[:2] = ["funnel", "train"]
+        funnel()
+    else:
+        typer.run(main)
