@@ -69,6 +69,8 @@ def main() -> None:
         chosen = EXPERIMENTS[name]
         if options.seeds:
             chosen = replace(chosen, seeds=tuple(int(seed) for seed in options.seeds.split(",")))
+        if options.shapes:
+            chosen = replace(chosen, shapes=tuple(options.shapes.split(",")))
         result = run(name, chosen, options.data, options.work)
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}  # another run may have ended meanwhile
         results[name] = {**origin(), **result}
@@ -83,6 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with train.tsv and test.tsv")
     parser.add_argument("--work", type=Path, default=Path(".cache/twins"), help="trained models (default: %(default)s)")
     parser.add_argument("--seeds", help="with commas, instead of those of the experiment")
+    parser.add_argument("--shapes", help="none and matryoshka, perhaps 2d, with commas, instead of those of it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--page", action="store_true", help="only write the page again")
     options = parser.parse_args()
