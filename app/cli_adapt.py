@@ -103,6 +103,7 @@ def _apply(client: Client, comparison: Comparison, report: Report) -> dict[str, 
     except KeyboardInterrupt:
         put_back(client, before, matrix)
         raise
+    report("applying", answer["rotation"]["rows"], answer["rotation"]["rows"])
     took = time.perf_counter() - started
     return {"method": best.name, "documents": answer["rotation"]["rows"], "seconds": round(took, 3)}
 
@@ -123,7 +124,7 @@ def put_back(client: Client, before: dict[str, Any] | None, matrix: np.ndarray |
 
 
 def as_table(comparison: Comparison) -> Table:
-    """Recall by shortlist, shortlists needed and energy, a column for each candidate."""
+    """Recall by shortlist, shortlists needed and energy, a column for each candidate; without rows of nothing but 1."""
     material, candidates = comparison.material, (comparison.before, *comparison.others)
     title = (
         f"first {comparison.prefix_dim} numbers; {len(material.queries):,} queries ({material.asked}), "
@@ -131,7 +132,7 @@ def as_table(comparison: Comparison) -> Table:
     )
     table = Table("", *(NAMES[one.name] for one in candidates), title=title, title_justify="left")
     columns = [_cells(comparison.report["candidates"][one.name]) for one in candidates]
-    for name in columns[0]:
+    for name in (name for name in columns[0] if any(not column[name].startswith("1.000") for column in columns)):
         table.add_row(name, *(column[name] for column in columns))
     return table
 
@@ -139,12 +140,12 @@ def as_table(comparison: Comparison) -> Table:
 def _cells(found: dict[str, Any]) -> dict[str, str]:
     """Row name -> cell, of what was measured of a candidate."""
     cells = {
-        f"recall@10, shortlist {length}": f"{one['value']:.3f}  ({one['low']:.3f} to {one['high']:.3f})"
+        f"recall@10 in {int(length):,}": f"{one['value']:.3f} ({one['low']:.3f}-{one['high']:.3f})"
         for length, one in found["recall@10"].items()
     }
     for wanted, one in found["shortlist"].items():
-        cells[f"shortlist for recall@10 {wanted}"] = f"{one['value']:,.0f}  ({one['low']:,.0f} to {one['high']:,.0f})"
-    return cells | {f"energy in the first {width}": f"{share:.1%}" for width, share in found["energy"].items()}
+        cells[f"shortlist for {wanted}"] = f"{one['value']:,.0f} ({one['low']:,.0f}-{one['high']:,.0f})"
+    return cells | {f"energy in {width}": f"{share:.1%}" for width, share in found["energy"].items()}
 
 
 def sentence(comparison: Comparison, count: int, applied: dict[str, Any] | None, dry_run: bool) -> str:

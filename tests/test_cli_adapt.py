@@ -100,7 +100,7 @@ def test_a_rotation_that_helps_is_applied_and_undone(funnel: Run, data: Path) ->
     """The table, one plain sentence, the record in the index; then --undo, and --undo of nothing."""
     done = funnel("adapt", "--data-dir", data, *QUICK)
     assert done.code == 0, done.err
-    assert "recall@10, shortlist 50" in done.out
+    assert "recall@10 in 50" in done.out
     assert "applied to 1,200 documents" in done.out
     record = rotation_of(data)
     assert record is not None
