@@ -41,7 +41,8 @@ def section(name: str, result: Json) -> Iterator[str]:
     depth = f", its first {told['layers']} layers" if told["layers"] else ""
     seeds = f"{len(told['seeds'])} seed{'s' if len(told['seeds']) > 1 else ''}"
     yield f"## {name}\n"
-    yield f"Base: {told['base']}{depth}; trained: {what}, {told['epochs']:g} epochs in batches of {told['batch']}, "
+    epochs = f"{told['epochs']:g} epoch{'s' if told['epochs'] != 1 else ''}"
+    yield f"Base: {told['base']}{depth}; trained: {what}, {epochs} in batches of {told['batch']},"
     yield f"learning rate {told['learning_rate']:g}, {seeds}.\n"
     yield from curves_table(result)
     yield f"\n{verdict(result)}\n"
