@@ -70,8 +70,11 @@ class Build:
             self.progress(self.total, self.total)
 
     def swap(self, db: Connection, newest: View, snapshot: str | None) -> View:
-        """In the writer's thread: the newest view with these prefixes, and the rows committed meanwhile."""
-        self._read(newest)
+        """In the writer's thread: the newest view with these prefixes, and the rows committed meanwhile.
+
+        Nothing stops it any more: an error that says the store is closed would end all writing.
+        """
+        self._read(newest, stoppable=False)
         view = replace(
             newest,
             commits=newest.commits + 1,
@@ -84,9 +87,10 @@ class Build:
         db.execute(sql, (record, snapshot, view.space.to_json()))
         return view
 
-    def _read(self, source: View, total: int = 0) -> None:
+    def _read(self, source: View, total: int = 0, stoppable: bool = True) -> None:
         for start in range(self.view.shortlist.rows, source.rows, BLOCK):
-            self.check_open()
+            if stoppable:
+                self.check_open()
             stop = min(start + BLOCK, source.rows)
             self._add(source, start, stop, first=total > 0)
             if total:

@@ -21,6 +21,7 @@ from index.query import Query
 from index.rotation import Rotation
 from index.space import Space
 from index.store import Store
+from index.writer import Swap
 from index_cases import (
     FLAT,
     GRAPH,
@@ -275,6 +276,27 @@ def test_one_rotation_at_a_time_and_closing_stops_it(tmp_path: Path) -> None:
     with opened(tmp_path / "data") as store:
         assert store.rotation is None
         assert store.count() == 3_000
+
+
+def test_closing_at_the_moment_of_the_swap_leaves_the_writer_sound(tmp_path: Path) -> None:
+    """Rows were committed meanwhile, which the writer's thread reads: neither they nor what waits behind is refused."""
+    with opened(tmp_path / "data") as store:
+        fill(store, V[:500])
+        submit = store._writer.submit
+
+        def late(job: Any) -> Any:
+            if isinstance(job, Swap):
+                store._writer.submit = submit  # type: ignore[method-assign]
+                fill(store, V[500:510], start=500)
+                store._rotator._stop.set()
+            return submit(job)
+
+        store._writer.submit = late  # type: ignore[method-assign]
+        store.rotate(TURN)
+        assert store._writer.broken is None
+        fill(store, V[510:520], start=510)
+        rows = store.view.shortlist.prefixes(np.arange(520))
+        assert np.allclose(rows, store.view.prefixes(V[:520]), atol=1e-6)
 
 
 def test_what_progress_raises_stops_it(store: Store) -> None:
