@@ -94,25 +94,22 @@ class Merger:
     def _save(self, view: View) -> None:
         path = snapshot_path(self._layout, view)
         with self.files:
+            if self._writer.view.rotation is not view.rotation:
+                return  # its prefixes are of another rotation, which may have saved its graph under the same name
             try:
                 record = save_snapshot(view, path)
-                named = self._writer.submit(Job(lambda batch: self._record(batch, view, record), size=0))
+                self._writer.submit(Job(lambda batch: _record(batch, record), size=0))
             except (OSError, RuntimeError, FunnelError) as error:
                 for partial in (path, path.with_suffix(".tmp")):
                     partial.unlink(missing_ok=True)
                 log.warning("the shortlist snapshot was not saved, it will be rebuilt at the next start: %s", error)
                 return
-            if named:
-                self.saved(view, path)
-            else:
-                path.unlink(missing_ok=True)
+            self.saved(view, path)
 
-    def _record(self, batch: Batch, view: View, record: str | None) -> bool:
-        """In the writer's thread: name a snapshot, unless its prefixes are of another rotation than the live ones."""
-        if self._writer.view.rotation is not view.rotation:
-            return False
-        batch.db.execute("UPDATE state SET snapshot = ?", (record,))
-        return True
+
+def _record(batch: Batch, record: str | None) -> None:
+    """In the writer's thread: name a snapshot."""
+    batch.db.execute("UPDATE state SET snapshot = ?", (record,))
 
 
 def due(view: View, options: StoreOptions) -> bool:

@@ -79,7 +79,7 @@ class Rotator:
     def _put_in_place(self, build: Build) -> None:
         with self._merger.files:
             self._check_open()
-            path = snapshot_path(self._layout, build.view)
+            path = _free_path(self._layout, build.view)
             record = _saved(build.view, path)
             try:
                 build.catch_up(lambda: self._writer.view)
@@ -105,6 +105,12 @@ def _mapped(db: Connection, view: View, query_map: QueryMap | None) -> View:
     """In the writer's thread: the newest view with this query map."""
     db.execute("UPDATE state SET commits = commits + 1, rotation = ?", (Matrices(view.rotation, query_map).to_json(),))
     return replace(view, commits=view.commits + 1, query_map=query_map)
+
+
+def _free_path(layout: Layout, view: View) -> Path:
+    """Where the graph is saved beside the live one, which has the same name when the same matrix is applied again."""
+    path = snapshot_path(layout, view)
+    return path.with_stem(f"{path.stem}-{view.commits}") if path.exists() else path
 
 
 def _saved(view: View, path: Path) -> str | None:

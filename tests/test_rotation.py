@@ -21,6 +21,7 @@ from index.query import Query
 from index.rotation import Rotation
 from index.space import Space
 from index.store import Store
+from index.verify import verify
 from index.writer import Swap
 from index_cases import (
     FLAT,
@@ -336,6 +337,42 @@ def test_it_can_be_stopped_until_the_last_moment(store: Store) -> None:
     with pytest.raises(Late):
         store.rotate(TURN, last)
     assert (files(store), store.rotation, hits(store, shortlist=50)) == (kept, None, before)
+
+
+def test_the_same_matrix_again_keeps_the_saved_graph_until_the_swap(tmp_path: Path) -> None:
+    """Stopped at the last moment, the snapshot that the state names is there, byte for byte; applied, the new one."""
+    with opened(tmp_path / "data", GRAPH) as store:
+        fill(store, V)
+        until(lambda: store.view.shortlist.graph_rows == 3_000)
+        store.rotate(TURN)
+        kept = {name: (store.layout.collection / name).read_bytes() for name in files(store, "*.faiss")}
+
+        def last(done: int, total: int) -> None:
+            if store._merger.files.locked():
+                assert len(files(store, "*.faiss")) == 2
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            store.rotate(TURN, last)
+        assert {name: (store.layout.collection / name).read_bytes() for name in files(store, "*.faiss")} == kept
+        store.rotate(TURN)
+        assert len(files(store, "*.faiss")) == 1
+    assert verify(tmp_path / "data").ok
+
+
+def test_a_late_save_of_an_older_graph_spares_the_one_of_the_same_name(tmp_path: Path) -> None:
+    """The merger saves what it has merged; meanwhile the same matrix was applied again, and its graph saved."""
+    with opened(tmp_path / "data", GRAPH) as store:
+        fill(store, V)
+        until(lambda: store.view.shortlist.graph_rows == 3_000)
+        store.rotate(TURN)
+        old = store.view
+        store.rotate(None)
+        store.rotate(TURN)
+        kept = files(store, "*.faiss")
+        store._merger._save(old)
+        assert files(store, "*.faiss") == kept
+    assert verify(tmp_path / "data").ok
 
 
 @pytest.mark.parametrize("step", ["matrix", "graph"])
