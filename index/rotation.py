@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from index.errors import InvalidInput
+from index.errors import InvalidInput, InvalidVector
 from index.matryoshka import normalise
 from index.space import Space
 
@@ -51,7 +51,10 @@ class QueryMap:
 
     def of(self, queries: np.ndarray) -> np.ndarray:
         """(q, dim) unit queries after the map; InvalidVector when one has no direction any more."""
-        return normalise(queries @ self.matrix)
+        mapped = queries @ self.matrix
+        if not mapped.any(axis=1).all():
+            raise InvalidVector("the query map of the index turns a query into zeros, which have no direction")
+        return normalise(mapped)
 
 
 def checked_rotation(rotation: Rotation, dim: int) -> Rotation:
@@ -69,10 +72,13 @@ def checked_rotation(rotation: Rotation, dim: int) -> Rotation:
 
 
 def checked_map(query_map: QueryMap, dim: int) -> QueryMap:
-    """The map with a float32 matrix; InvalidInput for another shape, NaN, Inf or nothing but zeros."""
+    """The map with a float32 matrix; InvalidInput for another shape, NaN, Inf, too large numbers or only zeros."""
     matrix = _checked(query_map.matrix, dim, "query map", query_map.measured)
     if not matrix.any():
         raise InvalidInput("the query map is all zeros, which leaves no direction of any query")
+    largest, limit = np.abs(matrix).max(), np.finfo(np.float32).max / dim
+    if largest > limit:  # a sum of dim products with numbers of a unit query must not overflow
+        raise InvalidInput(f"the query map has a number of size {largest:.3g}, at most {limit:.3g} is allowed")
     return replace(query_map, matrix=matrix)
 
 
@@ -109,7 +115,7 @@ def _checked(matrix: np.ndarray, dim: int, name: str, measured: Mapping[str, Any
         json.dumps(dict(measured), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"what was measured of the {name} is not JSON: {error}") from None
-    made = np.ascontiguousarray(matrix, dtype=np.float32)
+    made = np.array(matrix, dtype=np.float32, order="C")  # a copy: what the caller does to his own changes nothing
     if made.shape != (dim, dim):
         raise InvalidInput(f"the {name} of {dim}-number vectors is a {dim} x {dim} matrix, got shape {made.shape}")
     if not np.isfinite(made).all():

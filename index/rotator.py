@@ -39,14 +39,19 @@ class Rotator:
     def set_query_map(self, query_map: QueryMap | None) -> None:
         """See `Store.set_query_map`."""
         with self._mapping:
-            made, name = None, None
+            self._check_open("query map")
+            made = None
             if query_map is not None:
                 checked = checked_map(query_map, self._writer.view.space.dim)
                 data, checksum = packed(checked.matrix)
-                made, name = replace(checked, applied=_now(), checksum=checksum), Layout.query_map_name(checksum)
-                write_durably(self._layout.collection / name, data)
-            self._writer.submit(Swap(lambda db, view: _mapped(db, view, made)))
-            _remove_others(self._layout, "query-map-*", name)
+                made = replace(checked, applied=_now(), checksum=checksum)
+                write_durably(self._layout.collection / Layout.query_map_name(checksum), data)
+            try:
+                self._writer.submit(Swap(lambda db, view: _mapped(db, view, made)))
+            except Exception:  # as in _rotate
+                self._remove_other_maps(self._writer.view)
+                raise
+            self._remove_other_maps(self._writer.view)
 
     def close(self) -> None:
         """Stop a rotation in progress, of which nothing stays, and refuse others."""
@@ -72,9 +77,9 @@ class Rotator:
                 write_durably(self._layout.collection / Layout.rotation_name(made.checksum), data)
             self._put_in_place(build)
         except Exception:  # an interrupt may come while the swap goes on: what it leaves is removed at the next start
-            self._remove_others_than(self._writer.view)
+            self._remove_other_rotations(self._writer.view)
             raise
-        self._remove_others_than(self._writer.view)
+        self._remove_other_rotations(self._writer.view)
 
     def _put_in_place(self, build: Build) -> None:
         with self._merger.files:
@@ -91,14 +96,23 @@ class Rotator:
                 raise
             self._merger.saved(view, path if record else None)
 
-    def _remove_others_than(self, view: View) -> None:
-        if self._writer.broken is None:  # else nobody knows whether the state names the old one or the new one
-            name = None if view.rotation is None else Layout.rotation_name(view.rotation.checksum)
-            _remove_others(self._layout, "rotation-*", name)
+    def _remove_other_rotations(self, view: View) -> None:
+        name = None if view.rotation is None else Layout.rotation_name(view.rotation.checksum)
+        self._remove_others("rotation-*", name)
 
-    def _check_open(self) -> None:
+    def _remove_other_maps(self, view: View) -> None:
+        name = None if view.query_map is None else Layout.query_map_name(view.query_map.checksum)
+        self._remove_others("query-map-*", name)
+
+    def _remove_others(self, pattern: str, name: str | None) -> None:
+        if self._writer.broken is None:  # else nobody knows whether the state names the old one or the new one
+            for path in self._layout.collection.glob(pattern):
+                if path.name != name:
+                    path.unlink(missing_ok=True)
+
+    def _check_open(self, what: str = "rotation") -> None:
         if self._stop.is_set():
-            raise StoreUnavailable("the store was closed while a rotation was applied; nothing was changed")
+            raise StoreUnavailable(f"the store was closed while a {what} was applied; nothing was changed")
 
 
 def _mapped(db: Connection, view: View, query_map: QueryMap | None) -> View:
@@ -121,12 +135,6 @@ def _saved(view: View, path: Path) -> str | None:
         for partial in (path, path.with_suffix(".tmp")):
             partial.unlink(missing_ok=True)
         raise StorageFull(f"the graph of the new prefixes could not be saved, nothing was changed: {error}") from None
-
-
-def _remove_others(layout: Layout, pattern: str, name: str | None) -> None:
-    for path in layout.collection.glob(pattern):
-        if path.name != name:
-            path.unlink(missing_ok=True)
 
 
 def _silent(done: int, total: int) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.errors import InvalidInput, InvalidVector, StoreCorrupt, StoreLocked
+from index import rotator
+from index.errors import InvalidInput, InvalidVector, StorageFull, StoreCorrupt, StoreLocked, StoreUnavailable
 from index.forgetting import forget_damaged
 from index.layout import Layout
 from index.matrices import load_matrix, packed, write_durably
@@ -164,6 +165,7 @@ def test_a_query_map_changes_queries_and_nothing_else(tmp_path: Path) -> None:
         (np.eye(31), r"32 x 32 matrix, got shape \(31, 31\)"),
         (np.full((32, 32), np.inf), "NaN or Inf"),
         (np.zeros((32, 32)), "all zeros"),
+        (np.full((32, 32), 3e38), r"size 3e\+38, at most 1.06e\+37 is allowed"),
     ],
 )
 def test_what_is_no_query_map_is_refused(tmp_path: Path, matrix: np.ndarray, message: str) -> None:
@@ -181,8 +183,38 @@ def test_a_query_that_a_map_leaves_nothing_of_is_refused(tmp_path: Path) -> None
     with opened(tmp_path / "data") as store:
         fill(store, V)
         store.set_query_map(QueryMap(flat))
-        with pytest.raises(InvalidVector):
+        with pytest.raises(InvalidVector, match="the query map of the index turns a query into zeros"):
             store.search(np.eye(32, dtype=np.float32)[3], Query())
+
+
+def test_what_becomes_of_the_caller_s_matrix_does_not_matter(tmp_path: Path) -> None:
+    """The store has its own."""
+    matrix = np.eye(32, dtype=np.float32)
+    with opened(tmp_path / "data") as store:
+        fill(store, V)
+        store.set_query_map(QueryMap(matrix))
+        before = scored(store, Query())
+        matrix *= -1
+        assert scored(store, Query()) == before
+
+
+def test_a_map_that_does_not_come_into_force_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither on a full disk, where the one before stays, nor after closing."""
+
+    def full(*_: object) -> None:
+        raise StorageFull("no space left")
+
+    with opened(tmp_path / "data") as store:
+        store.set_query_map(MAP)
+        kept = only(store.layout, "query-map-*")
+        with monkeypatch.context() as patched:
+            patched.setattr(rotator, "_mapped", full)
+            with pytest.raises(StorageFull):
+                store.set_query_map(QueryMap(2 * MAP.matrix))
+        assert only(store.layout, "query-map-*") == kept
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.set_query_map(QueryMap(2 * MAP.matrix))
+    assert only(store.layout, "query-map-*") == kept
 
 
 @pytest.mark.parametrize("same", [True, False])
