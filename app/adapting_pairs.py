@@ -21,7 +21,7 @@ FEWEST, MOST = 200, 8_000  # pairs
 HELD_OUT, CHOOSING = 0.2, 0.1  # of the pairs
 MOST_HELD_OUT = 1_000
 STEPS = (0.25, 0.5, 0.75, 1.0)
-TWIN = 1 - 1e-5  # a sampled document as similar as this to the document of a pair is that document
+TWIN = 1 - 1e-3  # a sampled document as similar as this to the document of a pair is that one, stored as int8 perhaps
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,19 @@ def compare_maps(
 
 
 def divide(pairs: VectorPairs, seed: int) -> tuple[VectorPairs, VectorPairs, VectorPairs]:
-    """Pairs to learn from, to choose with and to ask; no document of the last two is learned from."""
+    """Pairs to learn from, to choose with and to ask; no document and no query of the last two is learned from."""
     if len(pairs.answers) < FEWEST:
         raise InvalidInput(f"a query map is learned from at least {FEWEST} pairs, there are {len(pairs.answers)}")
     order = np.random.default_rng(seed).permutation(len(pairs.answers))
     held, chosen = min(int(HELD_OUT * len(order)), MOST_HELD_OUT), int(CHOOSING * len(order))
     asking, choosing, learning = np.split(order, [held, held + chosen])
-    learning = learning[~np.isin(pairs.answers[learning], pairs.answers[order[: held + chosen]])]
+    questions = np.unique(pairs.queries, axis=0, return_inverse=True)[1].reshape(-1)
+    for known in (pairs.answers, questions):
+        learning = learning[~np.isin(known[learning], known[order[: held + chosen]])]
     if len(learning) < FEWEST // 2:
-        raise InvalidInput(f"at least {FEWEST // 2} pairs with documents of their own are needed, got {len(learning)}")
+        raise InvalidInput(
+            f"at least {FEWEST // 2} pairs with queries and documents of their own are needed, got {len(learning)}"
+        )
     return _picked(pairs, learning), _picked(pairs, choosing), _picked(pairs, asking)
 
 
@@ -110,12 +114,9 @@ def blended(matrix: np.ndarray, step: float) -> np.ndarray:
 
 
 def without_twins(sample: np.ndarray, documents: np.ndarray) -> np.ndarray:
-    """The rows of (m, dim) unit vectors that are none of the (n, dim) documents."""
-    kept = [
-        sample[start : start + 512][(sample[start : start + 512] @ documents.T).max(axis=1) < TWIN]
-        for start in range(0, len(sample), 512)
-    ]
-    return np.concatenate(kept) if kept else sample
+    """The rows of (m, dim) vectors that are none of the (n, dim) documents; as stored, both may be rounded."""
+    known, blocks = normalise(documents).T, np.split(sample, range(512, len(sample), 512))
+    return np.concatenate([rows[(normalise(rows) @ known).max(axis=1, initial=-1) < TWIN] for rows in blocks])
 
 
 def ndcg(

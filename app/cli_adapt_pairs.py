@@ -70,8 +70,9 @@ def learned_map(client: Client, pairs: list[Labelled] | None, options: AdaptOpti
 
 
 def _vectors(client: Client, pairs: list[Labelled], report: Report) -> VectorPairs:
-    """Queries and texts embedded, stored documents read; each document once."""
-    queries = embedded(client, [pair.query for pair in pairs], report)
+    """Queries and texts embedded, stored documents read; each of them once."""
+    asked = {query: row for row, query in enumerate(dict.fromkeys(pair.query for pair in pairs))}
+    queries = embedded(client, list(asked), report)[[asked[pair.query] for pair in pairs]]
     texts = list(dict.fromkeys(pair.text for pair in pairs if pair.text is not None))
     names = list(dict.fromkeys(pair.id for pair in pairs if pair.id is not None))
     blocks = [embedded(client, texts, report, "document")] if texts else []

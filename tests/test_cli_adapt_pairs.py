@@ -18,6 +18,7 @@ from app.main import create_app
 from app.query_maps import QueryMapSettings, VectorPairs, batches, learn_query_map
 from app.settings import Settings
 from cli_runner import Run, at_work, jsonl, runner
+from index.codec import make_codec
 from index.errors import InvalidInput
 from index.matryoshka import normalise
 from test_cli_adapt import DIM, SpreadEmbedder
@@ -91,10 +92,24 @@ def test_documents_of_held_out_pairs_are_not_learned_from() -> None:
         divide(askew(150), seed=0)
 
 
-def test_a_sampled_document_of_a_pair_counts_once() -> None:
-    """The same vector is the same document."""
-    documents = askew().documents
-    np.testing.assert_array_equal(without_twins(documents[:50], documents[:30]), documents[30:50])
+def test_queries_of_held_out_pairs_are_not_learned_from() -> None:
+    """A query with several documents is on one side only: else what was learned from is asked."""
+    pairs = askew()
+    twice = VectorPairs(pairs.queries[np.arange(600) // 2], pairs.documents, pairs.answers)
+    learning, choosing, asking = divide(twice, seed=0)
+    held = {query.tobytes() for part in (choosing, asking) for query in part.queries}
+    assert not held & {query.tobytes() for query in learning.queries}
+    assert len(learning.answers) > 250
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+def test_a_sampled_document_of_a_pair_counts_once(storage: str) -> None:
+    """The same vector is the same document, also when one of them, or both, were rounded by the store."""
+    documents, codec = askew().documents, make_codec(storage, DIM)
+    stored = codec.decode(codec.encode(documents[:50]))
+    for known in (documents[:30], stored[:30]):
+        np.testing.assert_array_equal(without_twins(stored, known), stored[30:])
+    assert len(without_twins(stored[:0], documents)) == 0
 
 
 def test_a_blend_goes_from_the_identity_to_the_map() -> None:
