@@ -7,6 +7,7 @@ from typing import Any
 
 from app.problems import Problem, problem_of
 from app.service import Service
+from index.build import Progress
 from index.errors import FunnelError
 from index.rotation import Rotation
 from index.store import Store
@@ -22,7 +23,7 @@ class Applying:
     def __init__(self, service: Service, rotation: Rotation | None) -> None:
         self._service, self._rotation = service, rotation
         self._gone = False
-        self._matrices: dict[str, Any] = {}
+        self.matrices: dict[str, Any] = {}  # in force at the end
         self._started = perf_counter()
         self.arrived = asyncio.Event()
         self.arrived.set()  # the body was read before
@@ -40,10 +41,14 @@ class Applying:
             loop.call_soon_threadsafe(told)
 
         try:
-            await self._service.calls.run(self._service.store.rotate, self._rotation, progress)
-            self._matrices = await self._service.calls.run(matrices, self._service.store)
+            self.matrices = await self._service.calls.run(self._rotate, progress)
         finally:
             self._gone = True
+
+    def _rotate(self, progress: Progress) -> dict[str, Any]:
+        """In one call: a queue that is full by then must not turn what was applied into an error."""
+        self._service.store.rotate(self._rotation, progress)
+        return matrices(self._service.store)
 
     @property
     def status(self) -> int:
@@ -67,7 +72,7 @@ class Applying:
     def body(self) -> dict[str, Any]:
         """What is in force at the end."""
         took = {"took_ms": round((perf_counter() - self._started) * 1e3, 3)}
-        return {**self._matrices, **took}
+        return {**self.matrices, **took}
 
 
 def matrices(store: Store) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The rotation of the prefixes and the map of the queries: what is in force, applying, undoing."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -17,6 +17,7 @@ from app.problems import Refused
 from app.progress import ProgressStream
 from app.service import Service, ServiceDep
 from index.rotation import QueryMap, Rotation
+from index.sampling import blocks, drawn
 
 router = APIRouter(tags=["rotation"])
 MIB = 1 << 20
@@ -24,10 +25,11 @@ MAX_SAMPLE_BYTES = 512 * MIB
 PIECE = MIB  # of a sample, sent at a time
 IDENTITY = "AACAPwAAAAAAAAAAAACAPw=="  # [[1, 0], [0, 1]]
 ROTATIONS = {"of two numbers": {"value": {"matrix": IDENTITY, "widths": [1], "method": "pca", "measured": {}}}}
+NUMBERS: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 MAPS = {"of two numbers": {"value": {"matrix": IDENTITY, "measured": {"ndcg@10": [0.41, 0.44]}}}}
 
 
-@router.get("/rotation", summary="Rotation and query map", response_model=Matrices)
+@router.get("/rotation", summary="Rotation and query map", response_model=Matrices, responses=problems_of(503))
 async def get_rotation(service: ServiceDep) -> Response:
     """What is in force, as in `/stats`; null where there is none."""
     return json_answer(await service.calls.run(matrices, service.store))
@@ -68,18 +70,21 @@ async def put_query_map(request: Request, service: ServiceDep) -> Response:
     """Multiply every query vector by a matrix before anything else; scores change, stored vectors do not. A search
     by the id of a document does not use it."""
     body = await read_json(request, QueryMapRequest, _limit(service))
-    await service.calls.run(service.store.set_query_map, QueryMap(body.matrix, body.measured))
-    return await get_rotation(service)
+    return json_answer(await service.calls.run(_mapped, service, QueryMap(body.matrix, body.measured)))
 
 
-@router.delete("/query-map", summary="Remove the query map", response_model=Matrices, responses=problems_of(503))
+@router.delete("/query-map", summary="Remove the query map", response_model=Matrices, responses=problems_of(503, 507))
 async def delete_query_map(service: ServiceDep) -> Response:
     """Queries are used as they are again."""
-    await service.calls.run(service.store.set_query_map, None)
-    return await get_rotation(service)
+    return json_answer(await service.calls.run(_mapped, service, None))
 
 
-@router.get("/rotation/matrix", summary="Matrix of the rotation", responses=problems_of(503))
+@router.get(
+    "/rotation/matrix",
+    summary="Matrix of the rotation",
+    response_class=Response,
+    responses={200: NUMBERS, **problems_of(503)},
+)
 async def get_rotation_matrix(service: ServiceDep) -> Response:
     """Little-endian float32, row by row; the headers `x-rows` and `x-dim` tell the shape, no rows where there is no
     rotation."""
@@ -87,7 +92,12 @@ async def get_rotation_matrix(service: ServiceDep) -> Response:
     return _rows(None if rotation is None else rotation.matrix, service.store.space.dim)
 
 
-@router.get("/query-map/matrix", summary="Matrix of the query map", responses=problems_of(503))
+@router.get(
+    "/query-map/matrix",
+    summary="Matrix of the query map",
+    response_class=Response,
+    responses={200: NUMBERS, **problems_of(503)},
+)
 async def get_query_map_matrix(service: ServiceDep) -> Response:
     """Little-endian float32, row by row; the headers `x-rows` and `x-dim` tell the shape, no rows where there is no
     query map."""
@@ -95,17 +105,24 @@ async def get_query_map_matrix(service: ServiceDep) -> Response:
     return _rows(None if query_map is None else query_map.matrix, service.store.space.dim)
 
 
-@router.get("/vectors/sample", summary="Vectors of random documents", responses=problems_of(422, 503))
+@router.get(
+    "/vectors/sample",
+    summary="Vectors of random documents",
+    response_class=Response,
+    responses={200: NUMBERS, **problems_of(422, 503)},
+)
 async def sample_vectors(
     service: ServiceDep,
     size: Annotated[int, Query(ge=1, description="How many; all documents when there are fewer.")] = 1_000,
     seed: Annotated[int, Query(ge=0, lt=1 << 63, description="The same seed draws the same documents.")] = 0,
 ) -> Response:
     """Little-endian float32, row by row; the headers `x-rows` and `x-dim` tell the shape."""
-    dim = service.store.space.dim
+    view = service.store.view
+    dim = view.space.dim
     if (most := MAX_SAMPLE_BYTES // (4 * dim)) < size:
         raise Refused("limit-exceeded", f"a sample has at most {most} vectors of {dim} numbers, got size={size}")
-    return _rows(await service.calls.run(service.store.sample, size, seed), dim)
+    rows = await service.calls.run(drawn, view, size, seed)
+    return _streamed(blocks(view, rows, max(1, PIECE // (4 * dim))), len(rows), dim)
 
 
 async def _applied(request: Request, service: Service, rotation: Rotation | None) -> Response:
@@ -113,20 +130,25 @@ async def _applied(request: Request, service: Service, rotation: Rotation | None
     if NDJSON in request.headers.get("accept", ""):
         return ProgressStream(applying.run, applying)
     await applying.run(lambda: None)
-    return await get_rotation(service)
+    return json_answer(applying.matrices)
 
 
-def _rows(rows: np.ndarray | None, dim: int) -> Response:
-    """The bytes of (n, dim) rows, none of them for None."""
-    found = np.zeros((0, dim)) if rows is None else rows
-    data = np.ascontiguousarray(found, dtype="<f4").view(np.uint8).reshape(-1).data
-    headers = {"x-rows": str(len(found)), "x-dim": str(dim), "content-length": str(len(data))}
-    return StreamingResponse(_pieces(data), headers=headers, media_type="application/octet-stream")
+def _mapped(service: Service, query_map: QueryMap | None) -> dict[str, Any]:
+    """In one call, as in `Applying`."""
+    service.store.set_query_map(query_map)
+    return matrices(service.store)
 
 
-def _pieces(data: memoryview) -> Iterator[memoryview]:
-    for start in range(0, len(data), PIECE):
-        yield data[start : start + PIECE]
+def _rows(matrix: np.ndarray | None, dim: int) -> Response:
+    """The bytes of a (dim, dim) matrix, none of them for None."""
+    return _streamed([] if matrix is None else [matrix], 0 if matrix is None else dim, dim)
+
+
+def _streamed(parts: Iterable[np.ndarray], rows: int, dim: int) -> Response:
+    """The bytes of arrays with so many rows together, made while they are sent: a slow reader holds one of them."""
+    pieces = (np.ascontiguousarray(part, dtype="<f4").tobytes() for part in parts)
+    headers = {"x-rows": str(rows), "x-dim": str(dim), "content-length": str(4 * rows * dim)}
+    return StreamingResponse(pieces, headers=headers, media_type="application/octet-stream")
 
 
 def _limit(service: Service) -> int:

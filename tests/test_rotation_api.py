@@ -1,6 +1,7 @@
 """Rotation, query map, samples and embeddings over HTTP and through the client."""
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app import routes_rotation
+from app.busy import Busy
 from app.client import Client, ProblemError
 from app.embedder import ModelError
 from app.main import create_app
 from app.matrix_responses import Embeddings, Matrices
+from app.pools import Pool
 from app.responses import Info
 from cli_runner import at_work
 from embedders import DIM, HashEmbedder
-from index import build, rotator
+from index import build, rotator, sampling
 from index.errors import StorageFull
 from index_cases import random_rotation, unit_vectors, until
 from service import TEXTS, assert_problem, fill, ids, running, settings_for
@@ -203,6 +207,60 @@ def test_a_sample_is_bounded_and_reproducible(client: TestClient) -> None:
     problem = assert_problem(client.get("/vectors/sample?size=99999999999"), 422, "limit-exceeded")
     assert "at most 4194304 vectors of 32 numbers, got size=99999999999" in problem["detail"]
     assert_problem(client.get("/vectors/sample?size=0"), 422, "validation")
+
+
+def test_a_sample_is_read_while_it_is_sent(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large it is, a reader who waits holds one piece of it in memory."""
+    whole = client.get("/vectors/sample", params={"size": 5}).content
+    read: list[int] = []
+    real = sampling._read
+
+    def watched(codec: Any, matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        read.append(len(rows))
+        return real(codec, matrix, rows)
+
+    monkeypatch.setattr(sampling, "_read", watched)
+    monkeypatch.setattr(routes_rotation, "PIECE", 2 * 4 * DIM)
+    assert client.get("/vectors/sample", params={"size": 5}).content == whole
+    assert read == [2, 2, 1]
+
+
+def test_what_is_applied_is_no_error_when_the_queue_is_full_by_then(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer tells what is in force without another place in the queue."""
+    real, calls = Pool.run, []
+
+    async def once(self: Pool, *arguments: Any) -> Any:
+        calls.append(self.name)
+        if len(calls) > 1:
+            raise Busy("store calls", 1)
+        return await real(self, *arguments)
+
+    monkeypatch.setattr(Pool, "run", once)
+    sent = {"json": body(), "headers": {"accept": "application/x-ndjson"}}
+    for method, path, rest in (
+        ("PUT", "/rotation", {"json": body()}),
+        ("PUT", "/rotation", sent),
+        ("PUT", "/query-map", {"json": {"matrix": coded(TURN)}}),
+        ("DELETE", "/query-map", {}),
+        ("DELETE", "/rotation", {}),
+    ):
+        calls.clear()
+        answer = client.request(method, path, **rest)
+        assert (answer.status_code, calls) == (200, ["store"]), answer.text
+        told = json.loads(answer.text.splitlines()[-1])
+        assert told.get("status", 200) == 200
+        assert {"rotation", "query_map"} <= told.keys()
+
+
+def test_matrices_and_samples_are_described_as_bytes(client: TestClient) -> None:
+    """In the OpenAPI document, as they are sent."""
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/rotation/matrix", "/query-map/matrix", "/vectors/sample"):
+        content = list(paths[path]["get"]["responses"]["200"]["content"])
+        assert content == [client.get(path).headers["content-type"]] == ["application/octet-stream"]
+    assert "507" in paths["/query-map"]["delete"]["responses"]
 
 
 def test_embeddings_have_openai_s_shape(client: TestClient) -> None:
