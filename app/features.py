@@ -1,14 +1,15 @@
 """What a head is trained on: the word weights, and the vectors before the head, computed once and kept on disk."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
+from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerBase
 
 from app.compose import compose
@@ -16,7 +17,8 @@ from app.lane import quiet_loading
 from app.lexical import LexicalConcat, join
 
 Progress = Callable[[int, int], None]  # done, of all
-CHUNK = 2048
+CHUNK = 2048  # texts in a file
+BATCH = 64  # texts tokenized together
 
 
 def idf_table(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> Tensor:
@@ -31,11 +33,16 @@ def idf_table(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_toke
     return torch.from_numpy(table.astype(np.float32))
 
 
-def headless(idf: Tensor, max_tokens: int, power: float, share: float) -> SentenceTransformer:
+def kinship_projection(words: Tensor, idf: Tensor, kinds: int) -> Tensor:
+    """(d, kinds): the principal directions of the normalised (vocabulary, d) embeddings of words with a weight."""
+    rows = normalize(words.detach().float())[idf > 0].double()
+    return torch.linalg.eigh(rows.T @ rows)[1].flip(1)[:, :kinds].float().contiguous()
+
+
+def headless(idf: Tensor, projection: Tensor, config: Mapping[str, Any]) -> SentenceTransformer:
     """The composed model with the identity for a head: its output is what the head will see."""
-    config = {"max_tokens": max_tokens, "power": power, "share": share, "matryoshka_dims": []}
     with quiet_loading():
-        return compose(idf, torch.eye(768), config)
+        return compose(idf, projection, torch.eye(2 * len(projection)), {**config, "matryoshka_dims": []})
 
 
 class FeatureCache:
@@ -49,14 +56,11 @@ class FeatureCache:
 
     def encode(self, texts: Sequence[str], progress: Progress) -> np.ndarray:
         """(n, 768) float32 unit rows."""
-        lexical = cast(LexicalConcat, self.model[2])
+        share = cast(LexicalConcat, self.model[2]).share
         blocks = []
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
-            ids = self.model.preprocess(chunk)
-            with torch.inference_mode():
-                words = lexical.words(ids["input_ids"], ids["attention_mask"])
-            blocks.append(join(torch.from_numpy(self.meaning(chunk)), words, lexical.share).numpy())
+            blocks.append(join(torch.from_numpy(self.meaning(chunk)), self.words(chunk), share).numpy())
             progress(start + len(chunk), len(texts))
         return np.concatenate(blocks)
 
@@ -68,6 +72,16 @@ class FeatureCache:
             np.save(part, self._body.encode(texts, show_progress_bar=False))
             part.replace(file)
         return np.asarray(np.load(file))
+
+    def words(self, texts: list[str]) -> Tensor:
+        """The (n, 384) float32 lexical halves of a chunk; a few texts at a time, which are padded alike."""
+        lexical = cast(LexicalConcat, self.model[2])
+        halves = []
+        for start in range(0, len(texts), BATCH):
+            ids = self.model.preprocess(texts[start : start + BATCH])
+            with torch.inference_mode():
+                halves.append(lexical.words(ids["input_ids"], ids["attention_mask"]))
+        return torch.cat(halves)
 
     def path(self, texts: Sequence[str]) -> Path:
         """The file for these texts in this order; another token limit gives another name."""

@@ -1,13 +1,20 @@
 """The lexical half of the bundled model: which words a text uses, beside what it means.
 
 `LexicalConcat` is a sentence-transformers module. It stands after the pooling of a Transformer body and turns that
-body's (batch, d) sentence embedding into (batch, 2d): the embedding itself, and the IDF-weighted mean of the body's
-own word embeddings. Both halves are normalised first, because their raw norms differ many times over, and then
-scaled by the roots of their shares, so that the cosine of two outputs is the weighted mean of the two cosines.
+body's (batch, d) sentence embedding into (batch, 2d): the embedding itself, and a sum over the text's tokens. Both
+halves are normalised first and then scaled by the roots of their shares, so that the cosine of two outputs is the
+weighted mean of the two cosines.
+
+A token stands for two things in that sum. In the first `kinds` numbers for what it is like: the body's own embedding
+of it, projected; similar words are similar, and few numbers carry most of it. In the others for itself alone: a fixed
+vector of signs (random projection, Achlioptas 2003, "Database-friendly random projections"), so that the inner product
+of two texts is that of their bags of tokens, with an error of about 1 / sqrt(d - kinds). A token that occurs tf times
+weighs idf^power (k + 1) tf / (tf + k), the saturation of BM25 (Robertson and Zaragoza 2009, section 3.4).
 """
 
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Transformer
@@ -19,42 +26,65 @@ PLACE = ("token", "cache_folder", "revision", "local_files_only")  # where a sav
 
 
 class LexicalConcat(Module):
-    """Appends the normalised weighted mean of the body's word embeddings to the sentence embedding.
+    """Appends the normalised weighted sum of the tokens' vectors to the sentence embedding.
 
     `idf` is one weight per token id, (vocabulary,) float32; tokens that name no word ([CLS], [SEP], [PAD], [UNK])
-    carry 0 in it. A token weighs `idf ** power`; the lexical half has `share` of the cosine. The word embeddings
-    are the body's own, found when the model is put together: they are neither copied nor saved here.
+    carry 0 in it. `projection` is (body_dim, kinds) with orthonormal columns. `power` and `saturation` (k) weigh a
+    token, `kinship` is the length of what it is like beside the 1 of its signs; the half has `share` of the cosine.
+    The vectors of the tokens follow from these and the body: they are made anew, never saved.
     """
 
-    config_keys = ["body_dim", "vocabulary", "power", "share"]  # noqa: RUF012 - the base class declares a plain list
+    config_keys = [  # noqa: RUF012 - the base class declares a plain list
+        "body_dim", "vocabulary", "kinds", "power", "saturation", "kinship", "share",
+    ]  # fmt: skip
 
-    def __init__(self, body_dim: int, vocabulary: int, power: float = 1.5, share: float = 0.2) -> None:
+    def __init__(
+        self,
+        body_dim: int,
+        vocabulary: int,
+        kinds: int = 128,
+        power: float = 1.0,
+        saturation: float = 1.0,
+        kinship: float = 0.7,
+        share: float = 0.25,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.body_dim = body_dim
         self.vocabulary = vocabulary
+        self.kinds = kinds
         self.power = power
+        self.saturation = saturation
+        self.kinship = kinship
         self.share = share
         self.idf: Tensor
+        self.projection: Tensor
+        self.tokens: Tensor
         self.register_buffer("idf", torch.zeros(vocabulary))
-        self._words: list[nn.Embedding] = []  # in a list: torch must not count the body's weights as ours
+        self.register_buffer("projection", torch.eye(body_dim)[:, :kinds].contiguous())
+        self.register_buffer("tokens", torch.zeros(vocabulary, body_dim), persistent=False)
 
     def on_model_ready(self, model: BaseModel) -> None:
-        """Take the word embeddings of the model's first module; called once by sentence-transformers."""
-        words = cast(nn.Embedding, cast(Transformer, model[0]).auto_model.get_input_embeddings())
-        if words.weight.shape != (self.vocabulary, self.body_dim):
-            expected, found = (self.vocabulary, self.body_dim), tuple(words.weight.shape)
+        """Make the tokens' vectors from the model's word embeddings; called once by sentence-transformers."""
+        words = cast(nn.Embedding, cast(Transformer, model[0]).auto_model.get_input_embeddings()).weight.detach()
+        if words.shape != (self.vocabulary, self.body_dim):
+            expected, found = (self.vocabulary, self.body_dim), tuple(words.shape)
             raise ValueError(f"the lexical half expects word embeddings of shape {expected}, the body has {found}")
-        self._words = [words]
+        alike = self.kinship * normalize(words.float()) @ self.projection.to(words.device)
+        alone = torch.from_numpy(signs(self.vocabulary, self.body_dim - self.kinds)).to(words.device)
+        self.tokens.copy_(torch.cat([alike, normalize(alone)], dim=1))
 
     def words(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The unit weighted mean of the word embeddings, (batch, body_dim); zero where no token carries weight."""
-        weights = self.idf[input_ids].pow(self.power) * attention_mask  # (batch, tokens)
-        table = self._words[0].weight
-        return normalize(embedding_bag(input_ids, table, mode="sum", per_sample_weights=weights.to(table.dtype)))
+        """The unit sums (batch, body_dim) of (batch, tokens) ids; zero where no token carries weight."""
+        read = attention_mask.bool()
+        times = ((input_ids[:, :, None] == input_ids[:, None, :]) & read[:, None, :]).sum(dim=2)
+        # Each of the tf places of a token carries its part of the saturated weight.
+        weights = self.idf[input_ids].pow(self.power) * (self.saturation + 1) / (times + self.saturation) * read
+        return normalize(embedding_bag(input_ids, self.tokens, mode="sum", per_sample_weights=weights))
 
     def forward(self, features: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
-        words = self.words(features["input_ids"], features["attention_mask"])
-        features["sentence_embedding"] = join(features["sentence_embedding"], words, self.share)
+        meaning = features["sentence_embedding"]
+        words = self.words(features["input_ids"], features["attention_mask"]).to(meaning.dtype)
+        features["sentence_embedding"] = join(meaning, words, self.share)
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -78,3 +108,16 @@ def join(meaning: Tensor, words: Tensor, share: float) -> Tensor:
     """Both halves side by side, (n, d) and (n, d) -> (n, 2d); unit rows where neither half is zero."""
     halves = (normalize(meaning) * (1.0 - share) ** 0.5, normalize(words) * share**0.5)
     return torch.cat(halves, dim=-1)
+
+
+def signs(tokens: int, dim: int) -> np.ndarray:
+    """(tokens, dim) float32 of -1 and 1: the bits of SplitMix64 (Steele, Lea and Flood 2014) counted from 0."""
+    blocks = -(-dim // 64)
+    with np.errstate(over="ignore"):
+        state = np.arange(1, tokens * blocks + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    octets = state.astype("<u8").view(np.uint8).reshape(tokens, blocks * 8)
+    bits = np.unpackbits(octets, axis=1, bitorder="little")[:, :dim]
+    return 2 * bits.astype(np.float32) - 1

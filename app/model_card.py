@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.compose import LEXICAL
+
 Scores = Mapping[str, Mapping[int, Mapping[str, float]]]  # collection -> width -> measure -> value
 
 # What the licences of the training sets ask to be said. A set that is not here is listed by its name alone.
@@ -39,12 +41,14 @@ tags: [sentence-transformers, matryoshka, retrieval]
 
 - **Body**: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), unchanged, from the package `{body}`: mean
   pooling, 384 dimensions.
-- **Lexical half**: the mean of the body's own word embeddings weighted by IDF^{power:g}, 384 dimensions, with
-  {share:.0%} of the cosine. The IDF table was counted on the documents of the training sets.
-- **Head**: an orthogonal {dim} x {dim} matrix. It changes no similarity of full vectors; it turns them so that the
-  first dimensions carry the ranking. Trained with the body frozen.
+- **Lexical half**: a weighted sum over the tokens, 384 dimensions, with {share:.0%} of the cosine. {kinds} of them are
+  the body's own word embeddings, projected (what a word is like, at a length of {kinship:g}); the others are a random
+  projection of the bag of tokens (which word it is). A token weighs IDF^{power:g} with BM25's saturation
+  (k = {saturation:g}); the IDF table was counted on the documents of the training sets.
+- **Head**: an orthogonal {dim} x {dim} matrix. It changes no similarity of full vectors; it turns what can be squeezed
+  so that the first dimensions carry the ranking, and puts the random part behind them. Trained with the body frozen.
 
-This folder holds the table and the head only (`model.safetensors`, 16 bits); `app/compose.py` puts the model together.
+This folder holds table, projection and head (`model.safetensors`, 16 bits); `app/compose.py` puts the model together.
 
 ## Scores
 
@@ -82,7 +86,7 @@ def write_card(
     training = dict(config["training"])
     sets, pairs = training.pop("sets"), training.pop("pairs_per_set")
     card = CARD.format(
-        **{key: config[key] for key in ("dim", "max_tokens", "body", "power", "share")},
+        **{key: config[key] for key in ("dim", "max_tokens", "body", "kinds", *LEXICAL)},
         widths=", ".join(map(str, config["matryoshka_dims"][1:])),
         scores=score_table(scores),
         settings="\n".join(f"| {key} | {value} |" for key, value in training.items()),
@@ -110,7 +114,7 @@ def score_table(scores: Scores) -> str:
 def command(training: Mapping[str, Any], pairs: int) -> str:
     """The call of the training script that makes this head again."""
     options = {"pairs": pairs, **training, "dims": ",".join(map(str, training["dims"]))}
-    shown = ("loss", "dims", "steps", "batch", "learning_rate", "temperature", "pairs", "seed")
+    shown = ("loss", "dims", "steps", "batch", "neighbours", "learning_rate", "temperature", "pairs", "seed")
     return "scripts/train_matryoshka.py --data DATA --out app/bundled " + " ".join(
         f"--{key.replace('_', '-')} {options[key]}" for key in shown
     )

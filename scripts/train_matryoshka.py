@@ -31,6 +31,7 @@ from app.training import HeadSettings
 from app.workshop import Scores, Workshop, WorkshopSettings
 
 DEFAULTS = HeadSettings()
+FEATURES = WorkshopSettings()
 
 
 def main(
@@ -53,15 +54,25 @@ def main(
     learning_rate: float = DEFAULTS.learning_rate,
     temperature: Annotated[float, typer.Option(help="Of the softmaxes of distil.")] = DEFAULTS.temperature,
     contrast: Annotated[float, typer.Option(help="Weight of matryoshka in both.")] = DEFAULTS.contrast,
-    power: Annotated[float, typer.Option(help="A word weighs IDF to this power.")] = 1.5,
-    share: Annotated[float, typer.Option(help="The lexical half's part of the cosine.", min=0, max=0.99)] = 0.2,
+    neighbours: Annotated[int, typer.Option(help="Near pairs drawn with every pair.", min=0)] = DEFAULTS.neighbours,
+    power: Annotated[float, typer.Option(help="A word weighs IDF to this power.")] = FEATURES.power,
+    saturation: Annotated[float, typer.Option(help="k of BM25: repeated words add less.", min=0)] = FEATURES.saturation,
+    kinds: Annotated[int, typer.Option(help="Lexical numbers for what words are like.", min=1)] = FEATURES.kinds,
+    kinship: Annotated[float, typer.Option(help="What these count beside the 1 of the others.")] = FEATURES.kinship,
+    share: Annotated[
+        float, typer.Option(help="The lexical half's part of the cosine.", min=0, max=0.99)
+    ] = FEATURES.share,
     max_tokens: Annotated[int, typer.Option(help="Tokens of a text that are read.", min=3, max=512)] = 256,
     seed: int = DEFAULTS.seed,
 ) -> None:
     """Train the head of the bundled model and measure it at every width."""
     widths = tuple(sorted({int(width) for width in dims.split(",")}, reverse=True))
-    head = HeadSettings(widths, loss, steps, batch, learning_rate, temperature, contrast, seed=seed)
-    workshop = Workshop(data, cache, WorkshopSettings(pairs, power, share, max_tokens, tuple(leave_out or ())), head)
+    head = HeadSettings(
+        dims=widths, loss=loss, steps=steps, batch=batch, neighbours=neighbours, learning_rate=learning_rate,
+        temperature=temperature, contrast=contrast, seed=seed,
+    )  # fmt: skip
+    features = WorkshopSettings(pairs, power, saturation, kinds, kinship, share, max_tokens, tuple(leave_out or ()))
+    workshop = Workshop(data, cache, features, head)
     console = Console()
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bars:

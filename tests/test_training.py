@@ -12,7 +12,7 @@ import torch
 from app.collections import known_items, read_collection
 from app.compose import load_composed
 from app.pairs import read_pairs
-from app.training import Features, HeadSettings, LossName, draw_batches, nearest_orthogonal, train_head
+from app.training import Features, HeadSettings, LossName, draw_batches, laid_out, nearest, train_head
 from app.workshop import Workshop, WorkshopSettings
 
 WIDTH = 48
@@ -91,10 +91,33 @@ def test_batches_mix_the_sets() -> None:
     assert len(batch.negatives) == pytest.approx(2000, abs=150)
 
 
-def test_the_nearest_orthogonal_matrix_of_a_scaled_rotation_is_the_rotation() -> None:
-    """Scale is dropped, directions stay."""
-    rotation = torch.linalg.qr(torch.randn(6, 6))[0]
-    torch.testing.assert_close(nearest_orthogonal(rotation * 3.0), rotation)
+def test_near_pairs_are_drawn_together() -> None:
+    """With three neighbours, a quarter of the pairs is drawn and the others are nearest to them."""
+    features = planted(size=400)
+    batch = next(draw_batches([features], 400, np.random.default_rng(0), neighbours=3))
+    plain = next(draw_batches([features], 400, np.random.default_rng(0)))
+    assert len(batch.anchors) == 400
+    closest = [np.sort(rows @ rows.T, axis=1)[:, -4].mean() for rows in (batch.positives, plain.positives)]
+    assert closest[0] > closest[1]
+
+
+def test_neighbours_are_the_nearest_and_never_the_row_itself() -> None:
+    """Compared with a full sort; a set of two rows has one neighbour each."""
+    rows = planted(size=60).positives
+    scores = rows @ rows.T - 2 * np.eye(60)
+    assert [set(row) for row in nearest(rows, 3)] == [set(row[-3:]) for row in np.argsort(scores, axis=1)]
+    assert nearest(rows[:2], 3).tolist() == [[1], [0]]
+    assert nearest(rows[:1], 3).shape == (1, 0)
+
+
+def test_only_the_first_numbers_are_turned() -> None:
+    """The others stay as they are and come after half of the turned numbers; the head stays orthogonal."""
+    head = train_head([planted()], HeadSettings(dims=(16, 8), steps=5, batch=16), turned=32)
+    assert torch.equal(head[16:32, 32:], torch.eye(16))
+    assert not head[:16, 32:].any()
+    assert not head[32:, 32:].any()
+    assert (head @ head.T - torch.eye(WIDTH)).abs().max() < 1e-5
+    assert torch.equal(laid_out(torch.eye(WIDTH), WIDTH), torch.eye(WIDTH))
 
 
 def quietly(what: str, done: int, total: int) -> None:
