@@ -40,13 +40,13 @@ class Drift:
             if self._of is not rotation:
                 self._of, self._rows, self._energy = rotation, rotation.through, None
             if view.rows > self._rows * (1 + GROWTH):
-                self._rows, self._energy = view.rows, energy_since(view, rotation)
+                self._rows, self._energy = view.rows, energy_of(view, rotation, rotation.through, view.rows)
             return self._energy
 
 
-def energy_since(view: View, rotation: Rotation) -> float | None:
-    """Mean share of the squared norm in the prefix, over a sample of the rows since the rotation; None for none."""
-    full = sample(view, SAMPLE, first=rotation.through)
+def energy_of(view: View, rotation: Rotation, first: int, stop: int) -> float | None:
+    """Mean share of the squared norm in the prefix, over a sample of the rows in [first, stop); None for none."""
+    full = sample(view, SAMPLE, first=first, stop=stop)
     if not len(full):
         return None
     inside = np.square(turned(full, view.space.prefix_dim, rotation.matrix), dtype=np.float64).sum()

@@ -14,6 +14,7 @@ from index import bits
 from index.codec import Codec, make_codec
 from index.database import Documents, State
 from index.documents import live_mask
+from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.layout import Layout, acquire_lock
 from index.matrices import Matrices, load_matrices, parts
@@ -58,9 +59,6 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         actual = fitted(actual, matrices.rotation)
         if matrices.rotation is not None:
             check_prefix(actual, matrices.rotation)
-        if actual.to_json() != state.space:  # another prefix of the same vectors
-            with documents.transaction() as db:
-                db.execute("UPDATE state SET space = ?", (actual.to_json(),))
         _remove_strays(layout, state)
         codec = make_codec(state.storage, actual.dim)
         if state.storage != options.storage:
@@ -75,6 +73,9 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         empty = _empty_view(documents, state, actual, codec, vectors, matrices)
         shortlist, saved = _shortlist(layout, state, empty, options)
         view = replace(empty, shortlist=shortlist)
+        if actual.to_json() != state.space:  # another prefix of the same vectors
+            view = _remeasured(view, Space.from_json(state.space))
+            _record(documents, view)
         stack.pop_all()
         return Opened(layout, lock, documents, vectors, view, saved)
 
@@ -148,6 +149,20 @@ def _shortlist(layout: Layout, state: State, view: View, options: StoreOptions) 
         full = view.codec.decode(view.matrix[start : start + BLOCK])
         shortlist = shortlist.appended(view.prefixes(full))
     return shortlist, saved
+
+
+def _remeasured(view: View, before: Space) -> View:
+    """The view whose rotation tells the energy in this prefix, of a sample; it was measured in that of `before`."""
+    if view.rotation is None or view.space.prefix_dim == before.prefix_dim:
+        return view
+    energy = energy_of(view, view.rotation, 0, view.rotation.through)
+    return replace(view, rotation=replace(view.rotation, energy=energy or 0.0))
+
+
+def _record(documents: Documents, view: View) -> None:
+    matrices = Matrices(view.rotation, view.query_map).to_json()
+    with documents.transaction() as db:
+        db.execute("UPDATE state SET space = ?, rotation = ?", (view.space.to_json(), matrices))
 
 
 def wanted_codes(options: StoreOptions, present: str) -> str:

@@ -11,17 +11,17 @@ from index.paging import prefetch_rows
 from index.view import View
 
 
-def sample(view: View, size: int, seed: int = 0, first: int = 0) -> np.ndarray:
-    """(n, dim) float32 stored vectors of n <= size live rows from row `first` on, without replacement, by row."""
-    rows = drawn(view, size, seed, first)
+def sample(view: View, size: int, seed: int = 0, first: int = 0, stop: int | None = None) -> np.ndarray:
+    """(n, dim) float32 stored vectors of n <= size live rows in [first, stop), without replacement, by row."""
+    rows = drawn(view, size, seed, first, stop)
     return next(blocks(view, rows, max(1, len(rows))), np.empty((0, view.space.dim), dtype=np.float32))
 
 
-def drawn(view: View, size: int, seed: int = 0, first: int = 0) -> np.ndarray:
+def drawn(view: View, size: int, seed: int = 0, first: int = 0, stop: int | None = None) -> np.ndarray:
     """(n,) int64 row numbers of such a sample, ascending."""
     if size < 1:
         raise InvalidInput(f"size must be at least 1, got {size}")
-    live = first + np.flatnonzero(bits.unpack(view.live, view.rows)[first:])
+    live = first + np.flatnonzero(bits.unpack(view.live, view.rows)[first:stop])
     return np.sort(np.random.default_rng(seed).choice(live, min(size, len(live)), replace=False))
 
 

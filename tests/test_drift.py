@@ -10,7 +10,7 @@ import pytest
 from index import drift as module
 from index.rotation import Rotation
 from index.store import Store
-from index_cases import fill, opened, principal, random_rotation, unit_vectors
+from index_cases import SPACE, fill, opened, principal, random_rotation, unit_vectors
 
 
 def spread(count: int, first: bool) -> np.ndarray:
@@ -63,8 +63,8 @@ def test_a_doubled_collection_is_worth_another_look(tmp_path: Path) -> None:
 def test_rows_are_read_only_after_some_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics are asked for often; a look is taken after every twentieth."""
     looks = []
-    real = module.energy_since
-    monkeypatch.setattr(module, "energy_since", lambda *args: looks.append(1) or real(*args))  # type: ignore[func-returns-value]
+    real = module.energy_of
+    monkeypatch.setattr(module, "energy_of", lambda *args: looks.append(1) or real(*args))  # type: ignore[func-returns-value]
     V = unit_vectors(1_200)
     with opened(tmp_path / "data") as store:
         fill(store, V[:1_000])
@@ -75,3 +75,22 @@ def test_rows_are_read_only_after_some_growth(tmp_path: Path, monkeypatch: pytes
             told(store)
             told(store)
             assert len(looks) == expected, rows
+
+
+def test_the_energy_is_that_of_the_prefix_after_another_was_chosen(tmp_path: Path) -> None:
+    """The first numbers of a narrower prefix hold less of all documents, old or new: nothing has drifted."""
+    V, turn = unit_vectors(2_000), Rotation(random_rotation(), (16, 4), "random")
+    with opened(tmp_path / "data", space=replace(SPACE, prefix_dim=16)) as store:
+        fill(store, V[:1_500])
+        store.rotate(turn)
+        wide = told(store)["energy"]
+    for prefix_dim in (4, 4, 16):
+        with opened(tmp_path / "data", space=replace(SPACE, prefix_dim=prefix_dim)) as store:
+            inside = np.square(V[:1_500] @ turn.matrix[:, :prefix_dim]).sum(axis=1).mean()
+            assert told(store)["energy"] == pytest.approx(inside, abs=0.02)
+            assert store.rotation is not None
+            assert (store.rotation.rows, store.rotation.through) == (1_500, 1_500)
+            fill(store, V[1_500:], start=1_500)
+            assert told(store)["energy_now"] == pytest.approx(inside, abs=0.02)
+            assert not told(store)["drifted"]
+    assert wide > 0.3
