@@ -44,7 +44,8 @@ async def get_rotation(service: ServiceDep) -> Response:
 )
 async def put_rotation(request: Request, service: ServiceDep) -> Response:
     """Make all prefixes again from the stored vectors under an orthogonal matrix, and swap them in; searches and
-    writes go on. Scores and exact results stay as they are, to the bit. The answer comes when it is done.
+    writes go on. Scores and exact results stay as they are, to the bit. The answer comes when it is done; nothing
+    happens when the very same is in force.
 
     With `Accept: application/x-ndjson` the answer has progress lines and a summary at the end; a client that goes
     away before the end has changed nothing.

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
 
+import numpy as np
+
 from index.build import Build, Progress
 from index.errors import RotationBusy, StorageFull, StoreUnavailable
 from index.layout import Layout
@@ -70,6 +72,8 @@ class Rotator:
             data, checksum = packed(checked.matrix)
             made = replace(checked, checksum=checksum, rows=view.count, through=view.rows, applied=_now())
             check_prefix(fitted(view.space, made), made)
+            if view.rotation is not None and _same(view.rotation, made):
+                return
         build = Build(view, made, self._options, progress, self._check_open)
         build.run(lambda: self._writer.view)
         try:
@@ -113,6 +117,12 @@ class Rotator:
     def _check_open(self, what: str = "rotation") -> None:
         if self._stop.is_set():
             raise StoreUnavailable(f"the store was closed while a {what} was applied; nothing was changed")
+
+
+def _same(one: Rotation, other: Rotation) -> bool:
+    """Whether nothing would change, as when a request that was answered is sent again."""
+    told = [(rotation.widths, rotation.method, dict(rotation.measured)) for rotation in (one, other)]
+    return told[0] == told[1] and np.array_equal(one.matrix, other.matrix)
 
 
 def _mapped(db: Connection, view: View, query_map: QueryMap | None) -> View:

@@ -43,7 +43,7 @@ def test_drift_is_noticed_when_newer_documents_are_of_another_kind(tmp_path: Pat
         assert "25.0%" in told(store)["advice"]
         assert "100.0%" in told(store)["advice"]
         assert "funnel adapt" in told(store)["advice"]
-        store.rotate(replace(store.rotation, measured={}))  # type: ignore[type-var]
+        store.rotate(replace(store.rotation, measured={"again": 1}))  # type: ignore[type-var]
         assert (told(store)["energy_now"], told(store)["drifted"], told(store)["rows"]) == (None, False, 1_800)
 
 

@@ -341,6 +341,7 @@ def test_it_can_be_stopped_until_the_last_moment(store: Store) -> None:
 
 def test_the_same_matrix_again_keeps_the_saved_graph_until_the_swap(tmp_path: Path) -> None:
     """Stopped at the last moment, the snapshot that the state names is there, byte for byte; applied, the new one."""
+    again = replace(TURN, measured={"recall@10": 0.6})
     with opened(tmp_path / "data", GRAPH) as store:
         fill(store, V)
         until(lambda: store.view.shortlist.graph_rows == 3_000)
@@ -353,11 +354,25 @@ def test_the_same_matrix_again_keeps_the_saved_graph_until_the_swap(tmp_path: Pa
                 raise KeyError
 
         with pytest.raises(KeyError):
-            store.rotate(TURN, last)
+            store.rotate(again, last)
         assert {name: (store.layout.collection / name).read_bytes() for name in files(store, "*.faiss")} == kept
-        store.rotate(TURN)
+        store.rotate(again)
         assert len(files(store, "*.faiss")) == 1
     assert verify(tmp_path / "data").ok
+
+
+def test_nothing_happens_when_the_very_same_is_in_force(store: Store) -> None:
+    """As when a request is repeated, or an interrupted change put back: what is known of it stays too."""
+    store.rotate(TURN)
+    fill(store, V[:10], start=3_000)
+    before, record = store.view, rotation_record(store.rotation)
+    store.rotate(Rotation(TURN.matrix.copy(), (8, 16), "random", {"recall@10": 0.5}))
+    assert (store.view, rotation_record(store.rotation)) == (before, record)
+    for other in (replace(TURN, widths=(8,)), replace(TURN, method="x"), replace(TURN, matrix=random_rotation(seed=3))):
+        store.rotate(other)
+        assert store.rotation is not None
+        assert store.rotation.rows == 3_010
+        assert store.rotation.method == other.method
 
 
 def test_a_late_save_of_an_older_graph_spares_the_one_of_the_same_name(tmp_path: Path) -> None:
