@@ -117,10 +117,11 @@ class Distillation(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, full: Tensor, turned: Tensor) -> None:
-        """Start with the scales that give prefix similarities the spread of the full ones, on a batch as below."""
+        """Start with the scales that give prefix similarities the spread of the full ones, on a batch as below; with 1
+        where there is no spread, as among copies of one document."""
         prefixes = [normalize(turned[:, :width]) for width in self.widths]
         spreads = torch.stack([(prefix @ prefix.T).std() for prefix in prefixes])
-        self.log_scales.copy_(((full @ full.T).std() / spreads).log())
+        self.log_scales.copy_(((full @ full.T).std() / spreads).log().nan_to_num(0.0, 0.0, 0.0))
 
     def forward(self, full: Tensor, turned: Tensor) -> Tensor:
         """Sum over the widths of KL(full || prefix) for (n, dim) unit rows and the same rows under the rotation."""

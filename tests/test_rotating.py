@@ -20,7 +20,7 @@ from app.rotating import (
 )  # fmt: skip
 from app.shortlists import nearest, needed, places, recalls
 from index.matryoshka import normalise, prefixes
-from index.rotation import orthogonality
+from index.rotation import ORTHOGONAL, orthogonality
 
 DIM, WIDTH = 96, 32
 QUICK = RotationSettings((WIDTH, 16), steps=40, batch=256, learning_rate=1e-2)
@@ -176,3 +176,9 @@ def test_places_and_the_shortlist_needed() -> None:
     assert found.tolist() == [[3, 3]]
     assert recalls(found, [2, 3]).tolist() == [[0.0], [1.0]]
     assert needed(np.array([[1, 2, 3, 40]]), 0.75) == 3
+
+
+def test_copies_of_one_document_teach_nothing_and_break_nothing() -> None:
+    """The rotation is orthogonal all the same."""
+    rows = np.repeat(normalise(np.random.default_rng(0).standard_normal((1, 96))), 200, axis=0)
+    assert orthogonality(learn(rows, RotationSettings((64, 32), steps=3, batch=64))) <= ORTHOGONAL
