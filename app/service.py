@@ -68,7 +68,8 @@ class Service:
 
 @asynccontextmanager
 async def open_service(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> AsyncIterator[Service]:
-    """Load the model and open the index; at the end finish what runs and close the index last.
+    """Load the model and open the index; at the end finish what runs and close the index last. Meanwhile the event
+    loop goes on: who waits for a rotation is told to give it up.
 
     Raises ModelError, FingerprintMismatch, StoreLocked, StoreCorrupt, StoreFormat or SettingsError.
     """
@@ -82,9 +83,9 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
             encoder = Encoder(embedder, settings.query_queue, settings.ingest_queue, settings.query_cache)
             stack.callback(encoder.close)
         searches = Pool("search", settings.search_threads, settings.search_queue)
-        stack.callback(searches.close)
+        stack.push_async_callback(anyio.to_thread.run_sync, searches.close)
         calls = Pool("store", CALL_THREADS, settings.search_queue)
-        stack.callback(calls.close)
+        stack.push_async_callback(anyio.to_thread.run_sync, calls.close)
         ingests = Slots("ingests", settings.ingest_queue)
         service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics)
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):

@@ -4,8 +4,10 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import httpx
@@ -15,16 +17,18 @@ from starlette.testclient import TestClient
 
 from app import routes_rotation
 from app.busy import Busy
-from app.client import Client, ProblemError
+from app.client import Client, ProblemError, Unreachable
 from app.embedder import ModelError
 from app.main import create_app
 from app.matrix_responses import Embeddings, Matrices
 from app.pools import Pool
 from app.responses import Info
+from app.serving import in_process
 from cli_runner import at_work
 from embedders import DIM, HashEmbedder
 from index import build, rotator, sampling
 from index.errors import StorageFull
+from index.store import Store
 from index_cases import random_rotation, unit_vectors, until
 from service import TEXTS, assert_problem, fill, ids, running, settings_for
 from tiny_models import save_static
@@ -165,6 +169,26 @@ def test_a_client_that_goes_away_has_changed_nothing(tmp_path: Path, monkeypatch
         assert not list((tmp_path / "data" / "collections" / "default").glob("rotation-*"))
         client.rotate(TURN, (8,))
         assert client.rotation()["rotation"]["method"] == "learned"
+
+
+def test_a_service_that_stops_gives_a_rotation_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither waits for it beyond its time to shut down, nor applies what it could not answer any more."""
+    settings = settings_for(tmp_path, model="none", dim=32, prefix_dim=8, shutdown_seconds=1)
+    read, slow = build.turned, threading.Event()
+    monkeypatch.setattr(build, "BLOCK", 8)
+    monkeypatch.setattr(build, "turned", lambda *arguments: (slow.wait(0.05), read(*arguments))[1])
+    with ThreadPoolExecutor(1) as pool:
+        with in_process(create_app(settings), settings) as transport:
+            client, started = Client(transport=transport, attempts=1), threading.Event()
+            client.ingest({"id": str(i), "vector": v.tolist()} for i, v in enumerate(unit_vectors(1_600)))
+            rotating = pool.submit(client.rotate, TURN, (8,), progress=lambda *_: started.set())
+            assert started.wait(10)
+            since = perf_counter()
+        assert perf_counter() - since < 6  # of ten that the rest of the rotation takes
+        with pytest.raises(Unreachable):
+            rotating.result(10)
+    with Store.open(tmp_path / "data", None) as store:
+        assert (store.rotation, store.count()) == (None, 1_600)
 
 
 def test_a_problem_in_the_middle_is_told_by_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
