@@ -19,8 +19,8 @@ MANY = 1_000_000
 @pytest.mark.parametrize(
     ("query", "count", "stages", "source", "exact"),
     [
-        (Query(), MANY, [(64, 400), (768, 10)], "default", False),
-        (Query(limit=5, offset=5), MANY, [(64, 400), (768, 10)], "default", False),
+        (Query(), MANY, [(64, 800), (768, 10)], "default", False),
+        (Query(limit=5, offset=5), MANY, [(64, 800), (768, 10)], "default", False),
         (Query(limit=100), MANY, [(64, 1_000), (768, 100)], "default", False),
         (Query(), 100, [(768, 10)], "default", True),
         (Query(), 0, [(768, 10)], "default", True),
@@ -91,8 +91,8 @@ def test_what_cannot_be_is_refused_with_both_numbers(query: Query, message: str)
     [
         (10, MANY, ((64, 50), (768, 10))),
         (60, MANY, ((64, 60), (768, 60))),
-        (10, 100, ((768, 10),)),  # what covers everything is an exact scan
-        (10, 101, ((64, 50), (768, 10))),
+        (10, 200, ((768, 10),)),  # what covers everything is an exact scan
+        (10, 201, ((64, 50), (768, 10))),
     ],
 )
 def test_a_default_shortlist_keeps_to_the_bound(limit: int, count: int, stages: tuple[tuple[int, int], ...]) -> None:
@@ -115,9 +115,9 @@ def test_a_space_without_a_trained_prefix_is_searched_exactly(given_: dict[str, 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 1_000), st.integers(0, 10**9), st.integers(1, 1_000), st.integers(0, 10**9))
 def test_the_default_shortlist_grows_with_what_is_wanted_and_stored(a: int, m: int, b: int, n: int) -> None:
-    """It is at least 100, never below limit + offset, and monotone; default plans are always legal."""
+    """It is at least 200, never below limit + offset, and monotone; default plans are always legal."""
     small, large = default_shortlist(min(a, b), min(m, n)), default_shortlist(max(a, b), max(m, n))
-    assert 100 <= small <= large
+    assert 200 <= small <= large
     assert small >= min(a, b)
     for most in (1, 50, 10_000):
         assert make_plan(Query(limit=a), SPACE, n, StoreOptions(max_shortlist=most)).source == "default"

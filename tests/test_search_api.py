@@ -90,7 +90,7 @@ def test_without_a_shortlist_the_default_is_named(tmp_path: Path) -> None:
         fill(client)
         funnel = search(client, query="list")["funnel"]
         assert (funnel["shortlist_source"], funnel["stages"], funnel["exact"]) == ("default", [[DIM, 10]], True)
-        documents = [{"id": f"n{number}", "text": f"number {number}"} for number in range(120)]
+        documents = [{"id": f"n{number}", "text": f"number {number}"} for number in range(220)]
         client.post("/ingest", json={"documents": documents})
         funnel = search(client, query="list")["funnel"]
         assert (funnel["shortlist_source"], funnel["stages"]) == ("default", [[PREFIX_DIM, 50], [DIM, 10]])
