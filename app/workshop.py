@@ -42,9 +42,7 @@ class Workshop:
 
     def __init__(self, data: Path, cache: Path, settings: WorkshopSettings, head: HeadSettings) -> None:
         self.data, self.cache, self.settings, self.head_settings = data, cache, settings, head
-        self.words: tuple[Tensor, Tensor] | None = (
-            None  # IDF, and the projection of word embeddings
-        )
+        self.words: tuple[Tensor, Tensor] | None = None  # IDF, and the projection of word embeddings
         self.head: Tensor | None = None
 
     def train(self, report: Report) -> None:
