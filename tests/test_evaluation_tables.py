@@ -26,7 +26,7 @@ def test_the_summary_has_a_line_for_each_way(result: dict[str, Any]) -> None:
     table = summary(result)
     assert [row[0] for row in table.rows] == [
         "planted: first 8 alone",
-        "planted: funnel, default shortlist (100)",
+        "planted: funnel, default shortlist (200)",
         "planted: exact 32",
         "BM25",
     ]

@@ -17,7 +17,7 @@ def test_a_store_answers_as_the_vectors_do() -> None:
         points = list(searcher.curve(queries, parse_plan("8,16"), (10, 20, 100, 200)))
     assert exact.found == best(queries, documents).tolist()
     assert prefix.found == best(prefixes(queries, 8), prefixes(documents, 8)).tolist()
-    assert (default.found, default.shortlist) == (exact.found, 100)
+    assert (default.found, default.shortlist) == (exact.found, 200)
     assert [point.stages for point in points] == [
         [(8, 10), (16, 10), (32, 10)],
         [(8, 20), (16, 10), (32, 10)],
