@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     dim: int | None = Field(None, ge=2, le=65_536)
     """Width of the vectors when there is no model; below a model's width it truncates the full vector too."""
     prefix_dim: int | Literal["auto"] = "auto"
-    """Width of the first stage; "auto" takes 64, or the smallest width the model was trained for."""
+    """Width of the first stage, trained or learned by `funnel adapt`; "auto" takes 64, or the smallest there is."""
     allow_untrained_prefix: bool = False
     """Use a prefix even though the model was not trained for that width."""
 
