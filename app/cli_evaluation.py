@@ -89,7 +89,7 @@ def _numbers(option: str, text: str | None, least: int) -> tuple[int, ...]:
 def _shown(table: Table) -> Shown:
     shown = Shown(title=table.title, title_justify="left")
     for place, name in enumerate(table.head):
-        shown.add_column(name, justify="right" if place else "left")
+        shown.add_column(name, justify="right" if place else "left", overflow="fold")
     for row in table.rows:
         shown.add_row(*map(escape, row))
     return shown

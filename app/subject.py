@@ -1,7 +1,8 @@
 """What is evaluated: a model's name, its space, and its two ways to embed; made of an embedder."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -63,7 +64,15 @@ def load_subjects(models: Sequence[str]) -> list[Subject]:
     """The named models, or that of the settings; InvalidInput when one is named twice."""
     if twice := [name for place, name in enumerate(models) if name in models[:place]]:
         raise InvalidInput(f"each model is evaluated once; {twice[0]!r} is named twice")
-    return [load_subject(model) for model in models or (None,)]
+    subjects = [load_subject(model) for model in models or (None,)]
+    names = shown_names([one.name for one in subjects])
+    return [replace(one, name=name) for one, name in zip(subjects, names, strict=True)]
+
+
+def shown_names(models: Sequence[str]) -> list[str]:
+    """How tables and plots name the models: a folder by its last part, where no other one has the same."""
+    short = [Path(name).resolve().name if Path(name).is_dir() else name for name in models]
+    return [one if [*short, MINILM].count(one) == 1 else name for one, name in zip(short, models, strict=True)]
 
 
 def load_minilm() -> Subject:

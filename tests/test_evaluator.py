@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from app.evaluation import EvaluationSettings, Evaluator
 from app.plans import parse_plan
 from app.similarity import ScoredPairs
-from app.subject import Subject
+from app.subject import MINILM, Subject, shown_names
 from evaluation_cases import at_once, by_table, planted
 from index.space import Space
 
@@ -90,3 +91,13 @@ def test_the_widths_of_a_model() -> None:
     _, subject = planted()
     assert subject.widths(None) == [32, 16, 8]
     assert subject.widths((64, 32, 4)) == [32, 4]
+
+
+def test_a_folder_is_shown_by_its_last_part(tmp_path: Path) -> None:
+    """A long path would push curves and columns out of sight; of two that end alike both keep theirs."""
+    paths = [tmp_path / name for name in ("a/tuned", "a/model", "b/model", MINILM)]
+    for path in paths:
+        path.mkdir(parents=True)
+    tuned, one, other, minilm = map(str, paths)
+    assert shown_names([tuned, "org/hub-id", one]) == ["tuned", "org/hub-id", "model"]
+    assert shown_names([one, other, minilm]) == [one, other, minilm]
