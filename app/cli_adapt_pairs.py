@@ -25,7 +25,7 @@ UNDO = "funnel adapt --undo-pairs"
 
 def run_adapt_pairs(url: str | None, data_dir: Path | None, source: str, options: AdaptOptions) -> None:
     """Learn, measure, ask, set; exit code 1 when it does not help or is declined, 130 after Ctrl-C."""
-    pairs = None if source == TITLES else read_labelled(source)
+    pairs = None if source == TITLES else enough(read_labelled(source))
     with stopping(), connect(url, data_dir) as client:
         with steps() as report:
             comparison = learned_map(client, pairs, options, report)
@@ -56,10 +56,8 @@ def learned_map(client: Client, pairs: list[Labelled] | None, options: AdaptOpti
     about = client.info()
     if pairs is None:
         report("reading titles", 0, 1)
-        pairs = titled(client.scroll(page=min(1_000, about["limits"]["max_limit"])))
+        pairs = enough(titled(client.scroll(page=min(1_000, about["limits"]["max_limit"]))))
         report("reading titles", 1, 1)
-    if len(pairs) < FEWEST:
-        raise InvalidInput(f"a query map is learned from at least {FEWEST} pairs, there are {len(pairs)}")
     vectors = _vectors(client, drawn(pairs, MOST, options.seed), report)
     dim, prefix_dim = int(about["dim"]), int(about["prefix_dim"])
     settings = QueryMapSettings(default_widths(dim, prefix_dim), seed=options.seed)
@@ -67,6 +65,13 @@ def learned_map(client: Client, pairs: list[Labelled] | None, options: AdaptOpti
         settings = QueryMapSettings(settings.widths, options.steps, seed=options.seed)
     sample = client.sample_vectors(min(SAMPLE, options.sample), options.seed)
     return compare_maps(vectors, sample, settings, client.rotation_matrix(), client.query_map_matrix(), report)
+
+
+def enough(pairs: list[Labelled]) -> list[Labelled]:
+    """The pairs; InvalidInput, with both numbers, where they are too few."""
+    if len(pairs) < FEWEST:
+        raise InvalidInput(f"a query map is learned from at least {FEWEST} pairs, there are {len(pairs)}")
+    return pairs
 
 
 def _vectors(client: Client, pairs: list[Labelled], report: Report) -> VectorPairs:

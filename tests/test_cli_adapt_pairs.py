@@ -180,6 +180,14 @@ def test_titles_are_pairs_too(funnel: Run, url: str) -> None:
     assert json.loads(funnel("adapt", "--url", url, "--pairs", "titles", "--dry-run", "--json", "--steps", 5).out)
 
 
+def test_too_few_pairs_are_refused_before_anything_is_opened(funnel: Run, tmp_path: Path) -> None:
+    """Both numbers; the directory is not even looked for."""
+    pairs = jsonl(tmp_path / "few.jsonl", {"query": "cat", "text": "dog"})
+    refused = funnel("adapt", "--data-dir", tmp_path / "absent", "--pairs", pairs)
+    assert "at least 200 pairs, there are 1" in refused.err
+    assert "absent" not in refused.err
+
+
 def test_a_file_that_holds_no_pairs_is_refused(funnel: Run, url: str, tmp_path: Path) -> None:
     """The line, what is expected and what was found."""
     refused = funnel("adapt", "--url", url, "--pairs", jsonl(tmp_path / "wrong.jsonl", {"a": "x", "b": "y"}))
