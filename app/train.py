@@ -202,6 +202,7 @@ def _told(
 
 def _write(model: SentenceTransformer, folder: Path, told: Told) -> None:
     """The model, its card and its record; the checkpoints have done their service."""
-    model.save_pretrained(str(folder))
+    with quiet_loading():  # weights are written with a bar too
+        model.save_pretrained(str(folder))
     write_card(folder, told)
     shutil.rmtree(folder / CHECKPOINTS)

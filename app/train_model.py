@@ -20,6 +20,8 @@ def open_base(
 ) -> SentenceTransformer:
     """`bundled`, a folder or a hub id; what has no pooling of its own gets mean pooling. Raises TrainError."""
     place = Path(base).expanduser()
+    if base.startswith(("./", "../", "/", "~")) and not place.is_dir():
+        raise TrainError(f"{base} cannot be loaded: there is no such folder")
     try:
         with quiet_loading():
             name = str(place) if place.is_dir() else base

@@ -77,6 +77,12 @@ def test_a_base_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_base_that_is_no_folder_is_said(tmp_path: Path) -> None:
+    """What looks like a path is not asked for at a hub."""
+    with pytest.raises(TrainError, match=r"absent cannot be loaded: there is no such folder"):
+        train(settings(tmp_path, PAIRS, base=str(tmp_path / "absent")), silent)
+
+
 def test_every_width_is_evaluated_before_and_after(tmp_path: Path) -> None:
     """In the trainer's log, in the record, and in the card with the command."""
     scored = settings(tmp_path, SCORED, held_out=0.4, widths=(8, 4))
