@@ -59,7 +59,7 @@ class Service:
             return self.embedder.notice
         if self.store.space.exact_only:
             return (
-                "No model, and no prefix that is known to carry a ranking: every search is exact. "
+                "No prefix of the vectors is known to carry a ranking: every search is exact. "
                 "If the vectors have a trained prefix, start with FUNNEL_PREFIX_DIM set to its width; if not, "
                 "`funnel adapt` learns a rotation from the stored vectors that makes them one."
             )
