@@ -120,7 +120,7 @@ def ingest() -> Iterator[str]:
 
 def crashes() -> Iterator[str]:
     """Kill campaigns."""
-    found = [results for name in ("crash-none", "crash-bundled") if (results := load(name))]
+    found = [results for name in ("crash-none", "crash-bundled", "crash-rotations") if (results := load(name))]
     if not found:
         return
     yield "## Kills"
