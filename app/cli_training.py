@@ -18,6 +18,7 @@ from app.train_settings import Shape, TrainError, TrainSettings
 if TYPE_CHECKING:
     from app.train import Outcome
 
+FEW = 100  # rows below which a score is mostly chance
 EXTRA = "training needs {}, not installed here: pip install 'funnel-search[train]'"
 
 
@@ -84,6 +85,10 @@ def report(outcome: "Outcome") -> None:
         raise typer.Exit(130)
     if outcome.after:
         Console().print(widths_table(outcome))
+    if few := [f"{name}: {rows}" for name, rows in outcome.measured.items() if rows < FEW]:
+        typer.echo(
+            f"measured on few rows ({', '.join(few)}): the scores say little; see --held-out and --eval", err=True
+        )
     typer.echo(f"written to {outcome.folder}; serve it with: FUNNEL_MODEL={outcome.folder} funnel serve")
 
 

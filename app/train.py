@@ -46,6 +46,7 @@ class Outcome:
     before: Scores
     after: Scores
     dropped: int  # rows with an empty side
+    measured: dict[str, int]  # set -> rows it was measured on
 
 
 def train(settings: TrainSettings, progress: Progress, command: str = "") -> Outcome:
@@ -75,7 +76,8 @@ def train(settings: TrainSettings, progress: Progress, command: str = "") -> Out
     if finished:
         _write(with_head(base, model) if settings.head_only else model, settings.out, told)
     steps, dropped = trainer.state, sum(one.dropped for one in sets)
-    return Outcome(settings.out, steps.global_step, steps.max_steps, finished, widths, told.before, told.after, dropped)
+    place = settings.out, steps.global_step, steps.max_steps, finished
+    return Outcome(*place, widths, told.before, told.after, dropped, {one.name: len(one) for one in held})
 
 
 def _prepare(settings: TrainSettings) -> str | None:

@@ -39,6 +39,7 @@ def test_a_model_is_trained_and_its_widths_are_shown(run: Run, tmp_path: Path) -
     done = run("train", "base", "--data", "scored.jsonl", "--score-range", "0,5", "--out", "mine", *options)
     assert done.code == 0, done.err
     assert "scored Spearman" in done.out
+    assert "measured on few rows (scored: 4)" in done.err
     assert "FUNNEL_MODEL=mine funnel serve" in done.out
     record = json.loads((tmp_path / "mine" / "training.json").read_text())
     assert record["command"].startswith("funnel train base --data scored.jsonl")
