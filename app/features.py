@@ -66,12 +66,7 @@ class FeatureCache:
 
     def meaning(self, texts: list[str]) -> np.ndarray:
         """The body's (n, 384) float32 output for a chunk, from disk if it was computed before."""
-        file = self.path(texts)
-        if not file.is_file():
-            part = file.with_suffix(".part.npy")
-            np.save(part, self._body.encode(texts, show_progress_bar=False))
-            part.replace(file)
-        return np.asarray(np.load(file))
+        return kept(self.path(texts), lambda: self._body.encode(texts, show_progress_bar=False))
 
     def words(self, texts: list[str]) -> Tensor:
         """The (n, 384) float32 lexical halves of a chunk; a few texts at a time, which are padded alike."""
@@ -85,7 +80,21 @@ class FeatureCache:
 
     def path(self, texts: Sequence[str]) -> Path:
         """The file for these texts in this order; another token limit gives another name."""
-        digest = hashlib.sha256(str(self.model.max_seq_length).encode())
-        for text in texts:
-            digest.update(hashlib.sha256(text.encode()).digest())
-        return self.folder / f"{digest.hexdigest()[:32]}.npy"
+        return chunk_file(self.folder, str(self.model.max_seq_length), texts)
+
+
+def kept(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of a file, computed and written whole when there is none."""
+    if not file.is_file():
+        part = file.with_suffix(".part.npy")
+        np.save(part, compute())
+        part.replace(file)
+    return np.asarray(np.load(file))
+
+
+def chunk_file(folder: Path, key: str, texts: Sequence[str]) -> Path:
+    """Where what `key` makes of these texts, in this order, is kept."""
+    digest = hashlib.sha256(key.encode())
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return folder / f"{digest.hexdigest()[:32]}.npy"

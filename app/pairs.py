@@ -1,13 +1,11 @@
 """Reading what a head is trained on: files of pairs."""
 
-import gzip
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from app.rows import RecordError, json_rows
 
 PAIR_FILES = ("pairs.jsonl.gz", "pairs.jsonl")
 
@@ -21,13 +19,6 @@ class Pair:
     negative: str | None = None
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file, plain or gzipped."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        yield from (json.loads(line) for line in lines if line.strip())
-
-
 def pair_files(data: Path) -> dict[str, Path]:
     """Set name -> file, sorted by name: every folder under `data` that holds pairs."""
     found = {file.parent.name: file for name in PAIR_FILES for file in data.glob(f"*/{name}")}
@@ -35,9 +26,11 @@ def pair_files(data: Path) -> dict[str, Path]:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a file; lines with an empty side are left out."""
+    """The pairs of a file; lines with an empty side are left out. Raises RecordError at a line that is no object."""
     pairs = []
-    for line in read_lines(path):
+    for number, line, error in json_rows(str(path)):
+        if line is None:
+            raise RecordError(f"{path} line {number}: {error}")
         anchor, positive = line["anchor"].strip(), line["positive"].strip()
         if anchor and positive:
             pairs.append(Pair(anchor, positive, (line.get("negative") or "").strip() or None))

@@ -6,8 +6,9 @@ losses as a whole model; a step is a few small products instead of a pass throug
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from torch import Tensor, nn
 
 from app.compose import linear
+from app.features import chunk_file, kept
 from app.lane import prompts_of
 from app.train_model import width_of
 from app.train_rows import TrainingSet
@@ -117,7 +119,7 @@ def encode_cached(model: SentenceTransformer, texts: Sequence[str], cache: Path,
     blocks = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
-        blocks.append(_chunk(model, chunk, cache / f"{_digest(identity_of_model, chunk)}.npy"))
+        blocks.append(kept(chunk_file(cache, identity_of_model, chunk), partial(_encode, model, chunk)))
         progress(start + len(chunk), len(texts))
     return np.concatenate(blocks)
 
@@ -131,16 +133,5 @@ def weights_hash(model: SentenceTransformer) -> str:
     return digest.hexdigest()
 
 
-def _chunk(model: SentenceTransformer, texts: list[str], file: Path) -> np.ndarray:
-    if not file.is_file():
-        part = file.with_suffix(".part.npy")
-        np.save(part, np.asarray(model.encode(texts, prompt="", show_progress_bar=False), dtype=np.float32))
-        part.replace(file)
-    return cast(np.ndarray, np.load(file))
-
-
-def _digest(model: str, texts: Sequence[str]) -> str:
-    digest = hashlib.sha256(model.encode())
-    for text in texts:
-        digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    return digest.hexdigest()[:32]
+def _encode(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
+    return np.asarray(model.encode(texts, prompt="", show_progress_bar=False), dtype=np.float32)

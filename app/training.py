@@ -23,10 +23,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import orthogonal
 
 from app.compose import linear
-from app.rotating import SCALE_RATE, Distillation, nearest_orthogonal, principal
+from app.rotating import SCALE_RATE, Distillation, nearest_orthogonal, orthogonal_turn, principal
 
 LossName = Literal["distil", "matryoshka", "both"]
 BLOCK = 1024  # rows whose neighbours are looked for at a time
@@ -72,7 +71,7 @@ def train_head(
     turned = turned or width
     start = torch.from_numpy(principal(np.concatenate([rows[:, :turned] for rows in _texts(sets)])))
     dense = linear(torch.eye(turned))
-    orthogonal(dense.linear, orthogonal_map="cayley", use_trivialization=True)
+    dense.linear = orthogonal_turn(turned)
     widths = tuple(dim for dim in settings.dims if dim <= leading(turned, width))
     step_loss, scales = _loss(dense, start, settings, widths)
     groups: list[dict[str, Any]] = [{"params": dense.linear.parameters()}, {"params": scales, "lr": SCALE_RATE}]

@@ -69,19 +69,16 @@ def vector_of(doc_id: str, version: int) -> list[float]:
     return [round(x, 6) for x in np.random.default_rng(seed).standard_normal(DIM).tolist()]
 
 
-class Writing(threading.Thread):
-    """One client, with ids of its own, until the server is gone."""
+class UntilKilled(threading.Thread):
+    """One client that takes one step after the other until the server is gone."""
 
-    def __init__(self, server: Server, known: Known, number: int, seed: int, with_vectors: bool) -> None:
+    def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
         self.url = server.url
-        self.known, self.random, self.with_vectors = known, random.Random(f"{seed}/{number}"), with_vectors
-        self.ids = [f"w{number}-{i}" for i in range(IDS)]
-        self.group = number
         self.failure: Exception | None = None
 
     def run(self) -> None:
-        """Write until the connection breaks."""
+        """Step until the connection breaks."""
         with httpx.Client(base_url=self.url, timeout=60) as client:
             try:
                 while True:
@@ -90,6 +87,20 @@ class Writing(threading.Thread):
                 return  # the kill
             except Exception as error:
                 self.failure = error
+
+    def step(self, client: httpx.Client) -> None:
+        """What this client does again and again."""
+        raise NotImplementedError
+
+
+class Writing(UntilKilled):
+    """One client, with ids of its own, until the server is gone."""
+
+    def __init__(self, server: Server, known: Known, number: int, seed: int, with_vectors: bool) -> None:
+        super().__init__(server)
+        self.known, self.random, self.with_vectors = known, random.Random(f"{seed}/{number}"), with_vectors
+        self.ids = [f"w{number}-{i}" for i in range(IDS)]
+        self.group = number
 
     def step(self, client: httpx.Client) -> None:
         """One random write."""
@@ -155,7 +166,7 @@ def lines(documents: list[dict[str, Any]]) -> Iterator[bytes]:
         yield json.dumps(document).encode() + b"\n"
 
 
-class Rotating(threading.Thread):
+class Rotating(UntilKilled):
     """One client that applies random rotations, and undoes them, until the server is gone.
 
     `possible` are the names of the rotations that may be in force, None for no rotation: one after an answer, two
@@ -163,21 +174,9 @@ class Rotating(threading.Thread):
     """
 
     def __init__(self, server: Server, possible: set[str | None], seed: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.possible, self.random = server.url, possible, random.Random(seed)
+        super().__init__(server)
+        self.possible, self.random = possible, random.Random(seed)
         self.applied = 0
-        self.failure: Exception | None = None
-
-    def run(self) -> None:
-        """Turn until the connection breaks."""
-        with httpx.Client(base_url=self.url, timeout=60) as client:
-            try:
-                while True:
-                    self.step(client)
-            except httpx.TransportError:
-                return  # the kill
-            except Exception as error:
-                self.failure = error
 
     def step(self, client: httpx.Client) -> None:
         """One rotation, or its undoing."""

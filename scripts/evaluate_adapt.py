@@ -13,8 +13,8 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from app.adapting import Candidate, Comparison, Material, compare, split
 from app.collections import Collection, known_items
 from app.rotating import RotationSettings, default_widths
 from app.shortlists import energy, nearest, places
+from app.subject import load_minilm, load_subject
 from index.document import Document
+from index.evaluation import recall_at_k
 from index.matryoshka import turned
 from index.query import Query
 from index.rotation import Rotation
@@ -37,7 +39,6 @@ PREFIX = 64
 BOUND_WIDTHS = (64, 128, 256)
 LOAD = 4_096  # documents written at a time
 CHECKED = 200  # queries whose exact results and scores are compared before and after
-Embed = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -52,40 +53,15 @@ class Subject:
 
 def load(model: str, collection: Collection) -> Subject:
     """The vectors of a model, embedded now or cached."""
-    space, embed_documents, embed_queries = MODELS[model]()
-    key, name = space.fingerprint["cache"], collection.name
-    documents = cached(str(key), f"{name}-documents", collection.documents, embed_documents)
-    titles = cached(str(key), f"{name}-queries", collection.queries, embed_queries)
+    loaded, exact_only = MODELS[model]()
+    documents = cached(loaded.key, f"{collection.name}-documents", collection.documents, loaded.documents)
+    titles = cached(loaded.key, f"{collection.name}-queries", collection.queries, loaded.queries)
+    space = replace(loaded.space, prefix_dim=PREFIX, exact_only=exact_only)
     return Subject(model, space, np.asarray(documents), np.asarray(titles))
 
 
-def bundled() -> tuple[Space, Embed, Embed]:
-    """The bundled model."""
-    from app.embedder import load_embedder
-    from app.settings import Settings
-
-    embedder = load_embedder(Settings(model="bundled", _env_file=None))
-    if embedder is None:
-        raise RuntimeError("the bundled model did not load")
-    space = Space(embedder.space.dim, PREFIX, {"model": "bundled", "cache": embedder.space.fingerprint_id})
-    return space, lambda texts: embedder.embed_documents(texts).vectors, embedder.embed_queries
-
-
-def minilm() -> tuple[Space, Embed, Embed]:
-    """all-MiniLM-L6-v2 as it is: a space without a trained prefix."""
-    from sentence_transformers import SentenceTransformer
-
-    from app.compose import body_folder
-
-    model = SentenceTransformer(str(body_folder()), device="cpu", local_files_only=True)
-
-    def embed(texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False))
-
-    return Space(384, PREFIX, {"model": "minilm", "cache": "minilm-384"}, exact_only=True), embed, embed
-
-
-MODELS = {"bundled": bundled, "minilm": minilm}
+# How each is loaded, and whether its prefix was never trained.
+MODELS = {"bundled": lambda: (load_subject("bundled"), False), "minilm": lambda: (load_minilm(), True)}
 
 
 def measure(subject: Subject, sample: int, settings: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +167,7 @@ def recall(store: Store, queries: np.ndarray, truth: Sequence[Sequence[tuple[str
     """recall@10 of the default search."""
     answers = store.search(queries, Query(limit=10, with_text=False, with_metadata=False))
     hits = [
-        len({hit.doc_id for hit in answer.hits} & {name for name, _ in best}) / len(best)
+        recall_at_k([hit.doc_id for hit in answer.hits], [name for name, _ in best], 10)
         for answer, best in zip(answers, truth, strict=True)
     ]
     return round(float(np.mean(hits)), 4)

@@ -1,7 +1,6 @@
 """The bundled model itself: its files, its head, what it finds, and that it is an ordinary sentence-transformer."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ from app.compose import BUNDLED, WEIGHTS, load_composed, read_config
 from app.embedder import Embedder, load_embedder
 from app.settings import Settings
 from index.matryoshka import prefixes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEXTS = [
     "Parse a string into a datetime object according to a format.",
@@ -42,15 +43,6 @@ QUERIES = {
     "roll a die": 9,
     "lift on an aircraft at high speed": 11,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products on several threads wait for each other when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from app import cli_adapt
 from app.client import Client
@@ -20,6 +19,8 @@ from embedders import DIM as HASHED
 from embedders import HashEmbedder
 from index.matryoshka import normalise
 from index.space import Space
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DIM, PREFIX = 96, 32
 QUICK = ("--steps", 8)
@@ -40,15 +41,6 @@ class SpreadEmbedder(HashEmbedder):
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         return normalise(super().embed_queries(texts) @ self._turn)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products on several threads wait for each other when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

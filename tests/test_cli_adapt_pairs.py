@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from app.adapting_pairs import blended, compare_maps, divide, without_twins
 from app.client import Client
@@ -23,16 +22,9 @@ from index.errors import InvalidInput
 from index.matryoshka import normalise
 from test_cli_adapt import DIM, SpreadEmbedder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = QueryMapSettings((32,), steps=30, batch=128, learning_rate=1e-2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products on several threads wait for each other when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def askew(number: int = 600, seed: int = 0) -> VectorPairs:

@@ -1,6 +1,5 @@
 """Learning a rotation: it is orthogonal, finds what is there, goes beyond principal directions, and repeats itself."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,17 +21,10 @@ from app.shortlists import nearest, needed, places, recalls
 from index.matryoshka import normalise, prefixes
 from index.rotation import ORTHOGONAL, orthogonality
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DIM, WIDTH = 96, 32
 QUICK = RotationSettings((WIDTH, 16), steps=40, batch=256, learning_rate=1e-2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products on several threads wait for each other when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def turned(rows: np.ndarray, seed: int = 7) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,10 @@ from app.pairs import read_pairs
 from app.training import Features, HeadSettings, LossName, draw_batches, laid_out, nearest, train_head
 from app.workshop import Workshop, WorkshopSettings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WIDTH = 48
 SMALL = HeadSettings(dims=(16, 8), steps=25, batch=32, learning_rate=1e-2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small products on several threads wait for each other when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
