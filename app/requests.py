@@ -59,7 +59,20 @@ class SearchRequest(Body):
         max_length=16,
         description="A cascade of [dimensions, rows kept]; the last rerank at full width is implied.",
     )
-    target_recall: None = Field(None, description="Not available in this version.")
+    target_recall: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The share of the exact results that should be found on average, instead of a shortlist.",
+    )
+    confidence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="With target_recall: how sure it should be that the average is met, such as 0.95.",
+    )
     exact: bool = Field(False, description="Compare all full vectors that pass the filter.")
     rescore: bool = Field(True, description="False answers with the scores of the first stage.")
     filter: Filter | None = None

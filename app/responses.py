@@ -38,6 +38,7 @@ class Funnel(Shape):
     shortlist_source: Literal["request", "default", "calibration", "uncalibrated"]
     filter_strategy: Literal["none", "exact_subset", "in_graph"]
     exact: bool
+    target_recall: float | None  # asked for, or the default once there is a calibration
     recall_estimate: float | None
     recall_lower_90: float | None
     certified: bool

@@ -14,6 +14,7 @@ router = APIRouter(tags=["search"])
 EXAMPLES = {
     "a text": {"value": {"query": "parse a date from text", "limit": 5}},
     "with a filter": {"value": {"query": "regular expressions", "filter": {"section": "perl"}, "explain": True}},
+    "a target recall": {"value": {"query": "sort a list", "target_recall": 0.95}},
     "a wider funnel": {"value": {"query": "sort a list", "shortlist": 400}},
     "more like this": {"value": {"id": "datetime.datetime.strptime"}},
     "two texts": {"value": {"queries": ["open a file", "close a socket"], "limit": 3}},

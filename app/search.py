@@ -47,6 +47,8 @@ def plan(request: SearchRequest) -> Query:
         shortlist=request.shortlist,
         oversampling=request.oversampling,
         stages=None if request.stages is None else tuple((dims, keep) for dims, keep in request.stages),
+        target_recall=request.target_recall,
+        confidence=request.confidence,
         exact=request.exact,
         rescore=request.rescore,
         filter=request.filter,
@@ -127,11 +129,17 @@ def funnel_body(answer: Answer) -> dict[str, Any]:
         "shortlist_source": answer.shortlist_source,
         "filter_strategy": answer.filter_strategy,
         "exact": answer.exact,
-        "recall_estimate": None,
-        "recall_lower_90": None,
-        "certified": answer.exact,
-        "calibration_id": None,
+        "target_recall": answer.target_recall,
+        "recall_estimate": rounded(answer.recall_estimate),
+        "recall_lower_90": rounded(answer.recall_lower),
+        "certified": answer.certified,
+        "calibration_id": answer.calibration_id,
     }
+
+
+def rounded(share: float | None) -> float | None:
+    """Four digits: more would claim to know more than was measured."""
+    return None if share is None else round(share, 4)
 
 
 def _search(service: Service, vectors: np.ndarray, query: Query) -> tuple[list[Answer], float]:

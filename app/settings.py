@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """The largest limit + offset of a search."""
     max_shortlist: int = Field(10_000, ge=1)
     """The largest shortlist of a search, unless it covers the whole collection."""
+    default_recall: float | None = Field(0.98, gt=0, le=1, allow_inf_nan=False)
+    """The target recall of a search that names none, once the index is calibrated; before, a default shortlist."""
     max_queries: int = Field(64, ge=1)
     """The most queries in one search request."""
     max_body_bytes: int = Field(64 * MIB, ge=1_024)
@@ -123,6 +125,7 @@ def store_options(settings: Settings) -> StoreOptions:
         flat_limit=settings.flat_limit,
         max_limit=settings.max_limit,
         max_shortlist=settings.max_shortlist,
+        default_recall=settings.default_recall,
     )
 
 

@@ -1,47 +1,51 @@
 """The narrowing: prefix shortlist, middle stages, rerank at full width, over one view."""
 
-import math
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from index import certificate
 from index.allowed import Allowed
+from index.calibration import Calibration
+from index.descent import signs
 from index.exact import TIE, exact, with_ties
+from index.first_stage import first_stage
 from index.plan import Plan
+from index.ranking import Ranking
 from index.rerank import rerank, rerank_prefix
+from index.targeting import descend
 from index.view import View
-
-# A graph that may return a share s of its rows has to look at keep / s of them, about 1.8 us each; gathering
-# and scoring a row of the subset takes about 30 ns. So scanning m rows is cheaper while m^2 < 60 keep rows.
-SCAN_RATIO = 60
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What the funnel found for one query vector.
-
-    `rows` and `scores` are best first and include rows that tie with the last one wanted. `shortlist_rows` and
-    `shortlist_scores` are the first stage in its own order. `strategy` is how the first stage met the filter.
-    """
-
-    rows: np.ndarray
-    scores: np.ndarray
-    strategy: str
-    exact: bool
-    shortlist_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    shortlist_scores: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-    reranked: int | None = None  # set when the deadline cut a middle stage or the rerank short
-    timing_ms: dict[str, float] = field(default_factory=dict)
 
 
 def search(
-    view: View, queries: np.ndarray, plan: Plan, allowed: Allowed | None, deadline: float | None = None
+    view: View,
+    queries: np.ndarray,
+    plan: Plan,
+    allowed: Allowed | None,
+    deadline: float | None = None,
+    calibration: Calibration | None = None,
 ) -> list[Ranking]:
     """Rankings of the (q, dim) unit queries; `allowed` is None when every row is live and nothing filters."""
     if plan.exact:
         return _exact(view, queries, plan, allowed, deadline)
-    return [_narrow(view, query, plan, allowed, deadline) for query in queries]
+    return [_ranking(view, query, plan, allowed, deadline, calibration) for query in queries]
+
+
+def _ranking(
+    view: View,
+    query: np.ndarray,
+    plan: Plan,
+    allowed: Allowed | None,
+    deadline: float | None,
+    calibration: Calibration | None,
+) -> Ranking:
+    if plan.target is None or calibration is None:
+        return _narrow(view, query, plan, allowed, deadline, calibration)
+    matching = allowed.count if allowed else view.rows
+    rule = calibration.rule(plan.wanted, plan.target, matching, plan.confidence)
+    if rule is None:
+        return _exact(view, query[None], plan, allowed, deadline)[0]
+    return descend(view, query, plan, rule, allowed, deadline)
 
 
 def _exact(
@@ -49,19 +53,29 @@ def _exact(
 ) -> list[Ranking]:
     started = time.perf_counter()
     found = exact(view, queries, plan.wanted, allowed.mask() if allowed else None, deadline)
-    timing = {"shortlist": 0.0, "rerank": _ms(started)}
-    return [Ranking(rows, scores, "exact_subset", True, timing_ms=timing) for rows, scores in found]
+    timing, last = {"shortlist": 0.0, "rerank": _ms(started)}, (plan.stages[-1],)
+    return [
+        Ranking(*top, "exact_subset", True, last, estimate=(1.0, 1.0), certified=True, timing_ms=timing)
+        for top in found
+    ]
 
 
-def _narrow(view: View, query: np.ndarray, plan: Plan, allowed: Allowed | None, deadline: float | None) -> Ranking:
+def _narrow(
+    view: View,
+    query: np.ndarray,
+    plan: Plan,
+    allowed: Allowed | None,
+    deadline: float | None,
+    calibration: Calibration | None,
+) -> Ranking:
     started = time.perf_counter()
     prefix = view.prefixes(query[None])[0]
-    rows, prefix_scores, strategy = _first_stage(view, prefix, plan.shortlist, allowed)
+    rows, prefix_scores, strategy = first_stage(view, prefix, plan.shortlist, allowed)
     narrowed = time.perf_counter()
     timing = {"shortlist": (narrowed - started) * 1e3, "rerank": 0.0}
     if not plan.rescore:
         top = with_ties(rows, prefix_scores, plan.wanted)
-        return Ranking(*top, strategy, False, rows, prefix_scores, timing_ms=timing)
+        return Ranking(*top, strategy, False, plan.stages, rows, prefix_scores, timing_ms=timing)
     kept, in_time = rows, True
     for dims, keep in plan.stages[1:-1]:
         scores = rerank_prefix(view, query, kept, dims, plan.wanted, deadline)
@@ -71,35 +85,49 @@ def _narrow(view: View, query: np.ndarray, plan: Plan, allowed: Allowed | None, 
     timing["rerank"] = _ms(narrowed)
     matching = allowed.count if allowed else view.rows
     complete = in_time and len(scores) == len(kept)
+    covered = complete and len(kept) == matching
+    top = with_ties(kept[: len(scores)], scores, plan.wanted)
+    whole = complete and len(kept) == len(rows) >= plan.wanted
+    proved = covered or (
+        whole
+        and certificate.scanned(view, strategy)
+        and float(top[1][plan.wanted - 1]) > certificate.bound(view, query, float(prefix_scores[-1]))
+    )
+    estimate, used = (1.0, 1.0) if proved else None, None
+    if whole and not proved and calibration is not None:
+        estimate = _estimate(view, query, plan.wanted, prefix_scores, scores, matching, calibration)
+        used = calibration.calibration_id if estimate else None
     return Ranking(
-        *with_ties(kept[: len(scores)], scores, plan.wanted),
+        *top,
         strategy,
-        exact=complete and len(kept) == matching,
+        exact=covered,
+        stages=plan.stages,
         shortlist_rows=rows,
         shortlist_scores=prefix_scores,
         reranked=None if complete else len(scores),
+        estimate=estimate,
+        certified=proved,
+        calibration_id=used,
         timing_ms=timing,
     )
 
 
-def _first_stage(
-    view: View, prefix: np.ndarray, keep: int, allowed: Allowed | None
-) -> tuple[np.ndarray, np.ndarray, str]:
-    shortlist = view.shortlist
-    matching = allowed.count if allowed else view.rows
-    if keep >= matching:
-        rows = allowed.positions if allowed else np.arange(view.rows)
-        return (*shortlist.scan(prefix, keep, rows), "exact_subset" if allowed else "none")
-    if allowed is None:
-        return (*shortlist.search(prefix, keep, keep, None), "none")
-    if shortlist.graph is None and allowed.count > view.rows // 3:  # masking beats gathering
-        return (*shortlist.search(prefix, keep, keep, allowed.packed), "exact_subset")
-    if shortlist.graph is not None and allowed.count**2 > SCAN_RATIO * keep * view.rows:
-        depth = math.ceil(keep * view.rows / allowed.count)
-        rows, scores = shortlist.search(prefix, keep, depth, allowed.packed)
-        if len(rows) == keep:
-            return rows, scores, "in_graph"
-    return (*shortlist.scan(prefix, keep, allowed.positions), "exact_subset")
+def _estimate(
+    view: View,
+    query: np.ndarray,
+    wanted: int,
+    prefix_scores: np.ndarray,
+    scores: np.ndarray,
+    matching: int,
+    calibration: Calibration,
+) -> tuple[float, float] | None:
+    """Recall of a shortlist of given length, and the bound that nine of ten answers reach; None for an unknown k."""
+    bucket = calibration.bucket(wanted)
+    if bucket is None or len(scores) < 2:
+        return None
+    order = prefix_scores * np.linalg.norm(view.turned(query[None])[0])
+    told = signs(scores, order, order[-1], matching, wanted)
+    return calibration.curve(bucket, matching).plain.of(float(bucket.plain_model.log_missing(told)))
 
 
 def prefix_places(view: View, query: np.ndarray, rows: np.ndarray, allowed: Allowed | None) -> list[tuple[int, float]]:

@@ -50,6 +50,11 @@ class Layout:
         turned = "" if rotation is None else f"-{rotation:08x}"
         return self.collection / f"shortlist-{generation}-{rows}{turned}.faiss"
 
+    @property
+    def calibration(self) -> Path:
+        """What was learned about recall; derived."""
+        return self.collection / "calibration.json"
+
     @staticmethod
     def rotation_name(checksum: int) -> str:
         return f"rotation-{checksum:08x}.npy"

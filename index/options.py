@@ -15,7 +15,8 @@ class StoreOptions:
 
     `storage` is the type of the full vectors on disk and is fixed when a directory is made.
     `flat_limit` is the number of rows up to which the first stage scans all prefixes (`auto`).
-    `max_limit` bounds limit + offset, `max_shortlist` bounds a requested shortlist unless it covers the
+    `default_recall` is the target of a query that names none, once there is a calibration; None keeps the default
+    shortlist. `max_limit` bounds limit + offset, `max_shortlist` bounds a requested shortlist unless it covers the
     whole collection. Raises ValueError on a word that none of the choices knows.
     """
 
@@ -25,6 +26,7 @@ class StoreOptions:
     flat_limit: int = 100_000
     max_limit: int = 1_000
     max_shortlist: int = 10_000
+    default_recall: float | None = 0.98
 
     def __post_init__(self) -> None:
         for name, words in ALLOWED.items():

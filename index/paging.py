@@ -11,6 +11,7 @@ import mmap
 import numpy as np
 
 SAMPLE = 16  # rows looked at before the rest is believed to be resident
+FEWEST = 8  # rows that one of the sample stands for, at least
 MADV_WILLNEED = 3
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,7 +33,7 @@ def prefetch_range(matrix: np.ndarray, start: int, stop: int) -> None:
 
 def _seem_resident(matrix: np.ndarray, rows: np.ndarray) -> bool:
     base, row_bytes = matrix.ctypes.data, matrix.strides[0]
-    sample = rows[:: max(1, len(rows) // SAMPLE)].tolist()
+    sample = rows[:: max(FEWEST, len(rows) // SAMPLE)].tolist()
     return all(_resident(base + row * row_bytes) for row in sample)
 
 

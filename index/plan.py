@@ -14,20 +14,25 @@ Stage = tuple[int, int]  # (dims, keep)
 SHORTLIST_FLOOR = 200
 SHORTLIST_FACTOR = 10  # times limit + offset
 SHORTLIST_GROWTH = 200  # for every tenfold of rows beyond 1,000
+CAUTION = ((0.9, 1), (0.95, 2), (0.98, 4), (0.99, 8))  # times the default, before any calibration
+SCANNED = 4  # a shortlist of more than one row in so many costs more than the exact scan
 
 
 @dataclass(frozen=True)
 class Plan:
     """The effective narrowing. `stages` ends with the full width unless the prefix order is the answer.
 
-    `exact` plans scan full vectors, which is their only stage; `wanted` is limit + offset.
+    `exact` plans scan full vectors, which is their only stage; `wanted` is limit + offset. With `target` a calibration
+    decides for each query where its shortlist ends; the first stage's number is the most it may be.
     """
 
     stages: tuple[Stage, ...]
     wanted: int
-    source: str  # request | default
+    source: str  # request | default | calibration | uncalibrated
     exact: bool = False
     rescore: bool = True
+    target: float | None = None
+    confidence: float | None = None
 
     @property
     def shortlist(self) -> int:
@@ -35,14 +40,20 @@ class Plan:
         return self.stages[0][1]
 
 
-def make_plan(query: Query, space: Space, count: int, options: StoreOptions) -> Plan:
-    """Check a query against the index and choose its stages; raises InvalidPlan with both numbers."""
+def make_plan(query: Query, space: Space, count: int, options: StoreOptions, calibrated: int | None = None) -> Plan:
+    """Check a query against the index and choose its stages; raises InvalidPlan with both numbers.
+
+    `calibrated` is the longest shortlist of the calibration that is in force, None when there is none.
+    """
     wanted = _wanted(query, options)
     _check_exclusive(query, space)
-    given = query.shortlist, query.stages, query.oversampling
+    given = query.shortlist, query.stages, query.oversampling, query.target_recall
     source = "request" if query.exact or any(value is not None for value in given) else "default"
-    if query.exact or space.exact_only:
-        return Plan(((space.dim, wanted),), wanted, source, exact=True)
+    if query.exact or space.exact_only or query.target_recall == 1.0:
+        return Plan(((space.dim, wanted),), wanted, source, exact=True, target=query.target_recall)
+    target = query.target_recall if source == "request" or not query.rescore else options.default_recall
+    if target is not None and (calibrated is not None or query.target_recall is not None):
+        return _targeted(target, query.confidence, space, wanted, count, calibrated)
     if query.stages is not None:
         first = _check_stages(query.stages, space, wanted, count, options)
     else:
@@ -65,6 +76,21 @@ def default_shortlist(wanted: int, count: int) -> int:
     return max(SHORTLIST_FLOOR + round(growth), SHORTLIST_FACTOR * wanted)
 
 
+def _targeted(
+    target: float, confidence: float | None, space: Space, wanted: int, count: int, calibrated: int | None
+) -> Plan:
+    """By the calibration; without one a shortlist that was long enough on every collection measured."""
+    last = (space.dim, wanted)
+    if calibrated is not None:
+        most = max(wanted, min(calibrated, count))
+        return Plan(((space.prefix_dim, most), last), wanted, "calibration", target=target, confidence=confidence)
+    factor = next((times for limit, times in CAUTION if target <= limit), None)
+    shortlist = count if factor is None else factor * default_shortlist(wanted, count)
+    if shortlist * SCANNED >= count:  # so large a part of the collection is quicker scanned
+        return Plan((last,), wanted, "uncalibrated", exact=True, target=target)
+    return Plan(((space.prefix_dim, shortlist), last), wanted, "uncalibrated", target=target)
+
+
 def _wanted(query: Query, options: StoreOptions) -> int:
     if query.limit < 1:
         raise InvalidPlan(f"limit must be at least 1, got {query.limit}")
@@ -84,6 +110,7 @@ def _check_exclusive(query: Query, space: Space) -> None:
             ("shortlist", query.shortlist is not None),
             ("oversampling", query.oversampling is not None),
             ("stages", query.stages is not None),
+            ("target_recall", query.target_recall is not None),
         )
         if present
     ]
@@ -91,9 +118,15 @@ def _check_exclusive(query: Query, space: Space) -> None:
         raise InvalidPlan(f"{' and '.join(given)} exclude each other; give one of them")
     if not query.rescore and query.stages is not None and len(query.stages) > 1:
         raise InvalidPlan(f"rescore=false answers with the first of the stages; give one, got {len(query.stages)}")
+    if query.target_recall is not None and not 0 < query.target_recall <= 1:
+        raise InvalidPlan(f"target_recall must be above 0 and at most 1, got {query.target_recall}")
+    if query.confidence is not None and (query.target_recall is None or not 0 < query.confidence < 1):
+        raise InvalidPlan(f"confidence must be between 0 and 1 and needs a target_recall, got {query.confidence}")
+    if query.target_recall is not None and not query.rescore:
+        raise InvalidPlan("target_recall and rescore=false exclude each other: recall is that of full scores")
     if query.exact and not query.rescore:
         raise InvalidPlan("exact and rescore=false exclude each other: an exact answer has full scores")
-    if space.exact_only and (given not in ([], ["exact"]) or not query.rescore):
+    if space.exact_only and (given not in ([], ["exact"], ["target_recall"]) or not query.rescore):
         raise InvalidPlan(
             f"this index has no trained prefix and searches exactly; leave out {given[0] if given else 'rescore'}"
         )

@@ -11,7 +11,8 @@ import numpy as np
 class Query:
     """One search plan, shared by all vectors of a request.
 
-    At most one of `shortlist`, `oversampling` and `stages` is given; none means the default shortlist.
+    At most one of `shortlist`, `oversampling`, `stages` and `target_recall` is given; none means the default.
+    `target_recall` is in (0, 1]; with a `confidence` in (0, 1) the mean recall is met with that probability.
     `stages` is a cascade `((prefix_dim, keep), (256, keep), ...)`; the last rerank at full width is implied.
     `mapped` sends the vectors through the index's query map, if it has one. `deadline` is in seconds of
     time.monotonic(); `exclude` leaves one document out ("more like this").
@@ -22,6 +23,8 @@ class Query:
     shortlist: int | None = None
     oversampling: float | None = None
     stages: tuple[tuple[int, int], ...] | None = None
+    target_recall: float | None = None
+    confidence: float | None = None
     exact: bool = False
     rescore: bool = True
     filter: Mapping[str, Any] | None = None
@@ -54,7 +57,8 @@ class Hit:
 class Answer:
     """The hits of one query vector, and how they were found.
 
-    `stages` is the effective plan, `exact` says that the answer is the exact one by construction.
+    `stages` is what ran, `exact` says that the answer is the exact one by construction, `certified` that it is proved
+    to be. `recall_estimate` and `recall_lower` (which nine of ten answers reach) are None where nothing is known.
     `timing_ms` has `shortlist`, `rerank` and `documents`.
     """
 
@@ -69,3 +73,8 @@ class Answer:
     count: int
     generation: int
     fingerprint: str
+    target_recall: float | None = None
+    recall_estimate: float | None = None
+    recall_lower: float | None = None
+    certified: bool = False
+    calibration_id: str | None = None

@@ -8,9 +8,10 @@ import numpy as np
 
 from index.allowed import Allowed
 from index.documents import by_rows, ids_of
-from index.funnel import Ranking, prefix_places
+from index.funnel import prefix_places
 from index.plan import Plan
 from index.query import Answer, Hit, Query
+from index.ranking import Ranking
 from index.view import View
 
 
@@ -51,7 +52,7 @@ def answer(
     return Answer(
         hits=hits,
         score_kind="cosine" if plan.rescore else "cosine_prefix",
-        stages=list(plan.stages),
+        stages=list(ranking.stages),
         shortlist_source=plan.source,
         filter_strategy=ranking.strategy if query.filter is not None else "none",
         exact=ranking.exact,
@@ -60,6 +61,11 @@ def answer(
         count=view.count,
         generation=view.generation,
         fingerprint=view.space.fingerprint_id,
+        target_recall=plan.target,
+        recall_estimate=None if ranking.estimate is None else ranking.estimate[0],
+        recall_lower=None if ranking.estimate is None else ranking.estimate[1],
+        certified=ranking.certified,
+        calibration_id=ranking.calibration_id,
     )
 
 

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 
 from index import filters, funnel, results
+from index.calibrations import Calibrations
 from index.database import Documents
 from index.errors import SearchTimeout
 from index.matching import Matching
@@ -26,9 +27,15 @@ class Searcher:
     """Searches the newest view; may be called from any thread."""
 
     def __init__(
-        self, documents: Documents, matching: Matching, options: StoreOptions, newest: Callable[[], View]
+        self,
+        documents: Documents,
+        matching: Matching,
+        calibrations: Calibrations,
+        options: StoreOptions,
+        newest: Callable[[], View],
     ) -> None:
-        self._documents, self._matching, self._options, self._newest = documents, matching, options, newest
+        self._documents, self._matching, self._calibrations = documents, matching, calibrations
+        self._options, self._newest = options, newest
         self._thread = threading.local()
 
     def search(self, vectors: np.ndarray, query: Query) -> list[Answer]:
@@ -49,11 +56,13 @@ class Searcher:
         view = self._newest()
         if query.mapped and view.query_map is not None and len(unit):
             unit = view.query_map.of(unit)
-        plan = make_plan(query, view.searched, view.count, self._options)
+        calibration = self._calibrations.of(view)
+        most = None if calibration is None else calibration.most
+        plan = make_plan(query, view.searched, view.count, self._options, most)
         if query.deadline is not None:
             _check_deadline(query.deadline)
         allowed = self._matching.allowed(view, node, query.exclude)
-        rankings = funnel.search(view, unit, plan, allowed, query.deadline)
+        rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration)
         with self._documents.reader() as db:
             return [
                 results.answer(db, view, vector, query, plan, ranking, allowed, strict)

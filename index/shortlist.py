@@ -68,10 +68,12 @@ class Shortlist:
         `query` is a (dim,) unit prefix, `allowed` a packed bitmap of the rows that may be found (None: all),
         `depth` the graph's efSearch. Exact over the tail, approximate over the graph.
         """
-        parts = [self._search_tail(query, keep, allowed)]
+        rows, scores = self._search_tail(query, keep, allowed)
         if self.graph:
-            parts.append(self.graph.search(query, keep, depth, allowed))
-        rows, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            found, found_scores = self.graph.search(query, keep, depth, allowed)
+            order = np.argsort(found)  # the tail's rows all come after the graph's
+            rows = np.concatenate([found[order], rows])
+            scores = np.concatenate([found_scores[order], scores])
         return best(rows, scores, keep)
 
     def scan(self, query: np.ndarray, keep: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,14 +101,15 @@ class Shortlist:
             inside = unpack(allowed[start >> 3 :], self.rows - start)[self.graph_rows - start :]
             positions = np.flatnonzero(inside)
             places = positions[top(scores[positions], keep)]
-        return best(self.graph_rows + places, scores[places], keep)
+        return self.graph_rows + places, scores[places]
 
 
 def best(rows: np.ndarray, scores: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `keep` rows of highest score, best first, equal scores by row: a longer list begins with a shorter one."""
+    """Of ascending rows the `keep` of highest score, best first, equal scores by row: a longer list begins with a
+    shorter one."""
     places = top(scores, keep)
     rows, scores = rows[places], scores[places]
-    order = np.lexsort((rows, -scores))[:keep]
+    order = np.argsort(-scores, kind="stable")[:keep]
     return rows[order], scores[order]
 
 

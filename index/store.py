@@ -11,6 +11,9 @@ import numpy as np
 from index import batch, filters
 from index import documents as table
 from index.batch import Outcome
+from index.calibrating import Asked, calibrate
+from index.calibration import Calibration
+from index.calibrations import Calibrations
 from index.database import State, peek
 from index.document import Document, StoredDocument, check_id
 from index.drift import Drift
@@ -48,7 +51,10 @@ class Store:
         self._merger = Merger(self._writer, opened.layout, options, opened.saved_rows)
         self._writer.committed = self._merger.notify
         self._rotator = Rotator(self._writer, self._merger, opened.layout, options)
-        self._searcher = Searcher(opened.documents, self._matching, options, lambda: self._writer.view)
+        self._calibrations = Calibrations(opened.layout)
+        self._searcher = Searcher(
+            opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view
+        )
         self._merger.notify()
 
     @classmethod
@@ -207,6 +213,25 @@ class Store:
         """
         self._rotator.set_query_map(query_map)
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """What target recalls go by; None when there is none for the model, prefix and first stage in force."""
+        return self._calibrations.of(self.view)
+
+    def calibrate(self, asked: Asked, progress: Callable[[int, int], None] | None = None, seed: int = 0) -> Calibration:
+        """Learn from queries how deep a search has to go, and put that in force; searches and writes go on.
+
+        `progress` gets (steps done, steps) every few milliseconds of work; it may wait, and what it raises stops the
+        work with nothing changed. Raises InvalidInput for too few queries or documents, StorageFull, StoreUnavailable.
+        """
+        made = calibrate(self.view, asked, self.options.max_shortlist, progress or _silent, seed)
+        self._calibrations.put(made)
+        return made
+
+    def forget_calibration(self) -> None:
+        """Search with the default shortlist again."""
+        self._calibrations.forget()
+
     def sample(self, size: int, seed: int = 0) -> np.ndarray:
         """(n, dim) float32 stored vectors of n = min(size, count) documents, drawn without replacement, by row."""
         return sample(self.view, size, seed)
@@ -214,7 +239,7 @@ class Store:
     def stats(self) -> dict[str, Any]:
         """Counts, the shortlist's make, bytes on disk and in memory."""
         about = statistics(self.view, self.layout, self._merger, self._matching.cached_bytes, self._writer.broken)
-        return about | self._drift.describe(self.view)
+        return about | self._drift.describe(self.view) | self._calibrations.describe(self.view)
 
     def close(self) -> None:
         """Finish waiting writes, save the shortlist, release the directory."""
@@ -241,6 +266,10 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 def _peeked(path: Path) -> State | None:

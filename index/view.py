@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from index.codec import Codec
-from index.matryoshka import prefixes, stage_prefixes
+from index.matryoshka import prefixes, stage_prefixes, turned
 from index.rotation import QueryMap, Rotation
 from index.shortlist import Shortlist
 from index.space import Space
@@ -46,6 +46,10 @@ class View:
     def prefixes(self, full: np.ndarray) -> np.ndarray:
         """Prefixes (n, prefix_dim) float32 of (n, width) unit rows under the rotation."""
         return prefixes(full, self.space.prefix_dim, self._matrix)
+
+    def turned(self, full: np.ndarray) -> np.ndarray:
+        """The same before they are normalised."""
+        return turned(full, self.space.prefix_dim, self._matrix)
 
     def stage_prefixes(self, full: np.ndarray, dim: int) -> np.ndarray:
         """Prefixes (n, dim) float32 of a middle stage."""

@@ -1,0 +1,179 @@
+"""Makes a calibration: exact search for every query, then descents whose outcome is known, then what they teach."""
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from index import bits
+from index.allowed import Allowed
+from index.calibration import KS, SHARES, Calibration
+from index.errors import InvalidInput
+from index.exact import exact
+from index.first_stage import first_stage
+from index.learning import Traces, learn
+from index.shortlist import best
+from index.tracing import Trace, trace
+from index.view import View
+
+LEAST_QUERIES = 100
+FILTERED = 2  # one in so many queries is also asked under each filter
+NARROWEST = 4  # a filter that lets fewer than so many times k rows pass is answered exactly anyway
+AT_ONCE = 64  # queries of an exact scan
+DEPTHS = (1.0, 2.0, 4.0)  # efSearch over the rows kept
+DEEP_ENOUGH = 0.98  # recall of a graph's own order, beyond which more depth is not worth its time
+PROBED, PROBE = 64, 256  # queries and rows that the depth is chosen by
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """(q, dim) float32 unit queries in random order, where they come from, and the row each leaves out (-1: none).
+
+    `guaranteed` says that they are exchangeable with the queries to come, which stored documents are not.
+    """
+
+    vectors: np.ndarray
+    source: str
+    guaranteed: bool
+    own_rows: np.ndarray | None = None
+
+
+def identity(view: View) -> dict[str, Any]:
+    """What a calibration belongs to: another of any of these makes other shortlists."""
+    graph = view.shortlist.graph
+    return {
+        "fingerprint": view.space.fingerprint_id,
+        "prefix_dim": view.space.prefix_dim,
+        "rotation": view.rotation.checksum if view.rotation else None,
+        "query_map": view.query_map.checksum if view.query_map else None,
+        "first_stage": graph.codes if graph else "flat",
+        "storage": view.codec.name,
+    }
+
+
+def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int = 0) -> Calibration:
+    """Learn from the queries how deep a search has to go; `most` bounds a shortlist.
+
+    `progress` gets (steps done, steps) between two pieces of a few milliseconds: it may wait there, and what it
+    raises ends the work. Raises InvalidInput for too few queries or documents.
+    """
+    if len(asked.vectors) < LEAST_QUERIES:
+        raise InvalidInput(f"a calibration needs at least {LEAST_QUERIES} queries, got {len(asked.vectors)}")
+    ks = tuple(k for k in KS if k * NARROWEST <= view.count)
+    if not ks or view.searched.exact_only:
+        raise InvalidInput(f"{view.count} documents are searched exactly: there is nothing to calibrate")
+    started = time.perf_counter()
+    depth = _depth(view, asked.vectors[:PROBED])
+    work = _Work(view, asked, ks, most, depth, progress, seed)
+    deep, plain = work.traces()
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    calibration = Calibration(
+        calibration_id="",
+        made=made,
+        source=asked.source,
+        guaranteed=asked.guaranteed,
+        queries=len(asked.vectors),
+        rows=view.count,
+        most=min(most, view.count),
+        depth=depth,
+        identity=identity(view),
+        buckets=learn(deep, plain, ks),
+        measured={"seconds": round(time.perf_counter() - started, 1), "shares": sorted(deep, reverse=True)},
+    )
+    return replace(calibration, calibration_id=named(calibration))
+
+
+def named(calibration: Calibration) -> str:
+    """Date and time of the calibration and eight digits of what it holds."""
+    return f"{calibration.made[:19]}-{zlib.crc32(calibration.to_json().encode()):08x}"
+
+
+class _Work:
+    """The traces of one calibration; every step is one query under one filter, or one block of an exact scan."""
+
+    def __init__(
+        self, view: View, asked: Asked, ks: Sequence[int], most: int, depth: float, progress: Progress, seed: int
+    ) -> None:
+        self._view, self._asked, self._ks, self._most, self._depth = view, asked, ks, most, depth
+        self._progress, self._rng, self._done = progress, np.random.default_rng(seed), 0
+        self._shares = [share for share in SHARES if share * view.count >= NARROWEST * ks[-1]]
+        filtered = (len(self._shares) - 1) * -(-len(asked.vectors) // FILTERED)
+        self._steps = 3 * (len(asked.vectors) + filtered)
+
+    def traces(self) -> tuple[Traces, Traces]:
+        """Corrected descents by share, and those in plain prefix order."""
+        deep: dict[float, list[Trace]] = {}
+        plain: dict[float, list[Trace]] = {}
+        for share in self._shares:
+            allowed = self._random(share)
+            step = 1 if share == 1.0 else FILTERED
+            chosen = range(0, len(self._asked.vectors), step)
+            truth = self._truth(chosen, allowed)
+            deep[share] = [self._traced(i, kth, allowed, True) for i, kth in zip(chosen, truth, strict=True)]
+            plain[share] = [self._traced(i, kth, allowed, False) for i, kth in zip(chosen, truth, strict=True)]
+        return deep, plain
+
+    def _random(self, share: float) -> Allowed | None:
+        """Live rows drawn at random, as a filter would let them pass that has nothing to do with the query."""
+        view = self._view
+        if share == 1.0:
+            return None if view.all_live else Allowed(view.live, view.count, view.rows)
+        live = bits.unpack(view.live, view.rows) & (self._rng.random(view.rows) < share)
+        return Allowed(bits.pack(live), int(live.sum()), view.rows)
+
+    def _truth(self, chosen: range, allowed: Allowed | None) -> list[list[float]]:
+        """The exact k-th scores of each query, its own row left out."""
+        mask = allowed.mask() if allowed else None
+        found: list[list[float]] = []
+        for start in range(0, len(chosen), AT_ONCE):
+            part = list(chosen[start : start + AT_ONCE])
+            answers = exact(
+                self._view, self._asked.vectors[part], self._ks[-1] + 1, mask, progress=lambda *_: self._told(0)
+            )
+            for place, (rows, scores) in zip(part, answers, strict=True):
+                kept = scores[rows != self._own(place)]
+                found.append([float(kept[k - 1]) for k in self._ks])
+            self._told(len(part))
+        return found
+
+    def _traced(self, place: int, kth: Sequence[float], allowed: Allowed | None, corrects: bool) -> Trace:
+        self._told(1)
+        own, view = self._own(place), self._view
+        if own >= 0:
+            packed = view.live if allowed is None else allowed.packed
+            less = bits.changed(packed, view.rows, view.rows, [own])
+            allowed = Allowed(less, bits.count(less), view.rows)
+        return trace(view, self._asked.vectors[place], kth, self._ks, self._most, allowed, self._depth, corrects)
+
+    def _own(self, place: int) -> int:
+        return -1 if self._asked.own_rows is None else int(self._asked.own_rows[place])
+
+    def _told(self, steps: int) -> None:
+        self._done += steps
+        self._progress(min(self._done, self._steps), self._steps)
+
+
+def _depth(view: View, queries: np.ndarray) -> float:
+    """The least depth at which the graph's order is that of a scan, nearly."""
+    if view.shortlist.graph is None:
+        return DEPTHS[0]
+    every = np.arange(view.rows)
+    prefixes = view.prefixes(queries)
+    keep = min(PROBE, view.rows)
+    truth = [set(best(*_scanned(view, every, prefix), keep)[0].tolist()) for prefix in prefixes]
+    for depth in DEPTHS:
+        found = [first_stage(view, prefix, keep, None, depth)[0] for prefix in prefixes]
+        shares = [len(wanted.intersection(rows.tolist())) / keep for wanted, rows in zip(truth, found, strict=True)]
+        if np.mean(shares) >= DEEP_ENOUGH:
+            return depth
+    return DEPTHS[-1]
+
+
+def _scanned(view: View, every: np.ndarray, prefix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return every, view.shortlist.scores(prefix, every)
