@@ -25,6 +25,11 @@ class Pool:
         """Calls that wait for a thread."""
         return max(0, self._inside - self._threads)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call runs or waits."""
+        return self._inside > 0
+
     async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The call's result. When the caller is cancelled, a call that runs already runs to its end."""
         with self._lock:
