@@ -12,7 +12,7 @@ import numpy as np
 
 from index import bits
 from index.codec import Codec, make_codec
-from index.database import Documents, State
+from index.database import Documents, State, peek
 from index.documents import live_mask
 from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
@@ -40,6 +40,12 @@ class Opened:
     vectors: VectorFile
     view: View
     saved_rows: int  # rows of the shortlist snapshot that was read
+
+
+def peeked(path: Path) -> State | None:
+    """The state of the index in a directory, without opening it; None when there is none."""
+    layout = Layout(Path(path))
+    return peek(layout.documents) if layout.exists() and layout.documents.exists() else None
 
 
 def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Opened:

@@ -2,30 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from index import batch, filters
-from index import documents as table
 from index.batch import Outcome
 from index.calibrating import Asked, calibrate
 from index.calibration import Calibration
 from index.calibrations import Calibrations
-from index.database import State, peek
-from index.document import Document, StoredDocument, check_id
+from index.document import Document, StoredDocument
 from index.drift import Drift
 from index.errors import DocumentNotFound, InvalidInput
-from index.layout import Layout
 from index.matching import Matching, ids_in_batch
 from index.matrices import parts
 from index.matryoshka import check_vector, normalise
 from index.merger import Merger
-from index.opening import Opened, open_directory
+from index.opening import Opened, open_directory, peeked
 from index.options import StoreOptions
 from index.query import Answer, Query
+from index.reader import Reader
 from index.rotation import QueryMap, Rotation
 from index.rotator import Rotator
 from index.sampling import sample
@@ -52,6 +49,7 @@ class Store:
         self._writer.committed = self._merger.notify
         self._rotator = Rotator(self._writer, self._merger, opened.layout, options)
         self._calibrations = Calibrations(opened.layout)
+        self._reader = Reader(opened.documents, opened.vectors, self._matching, lambda: self._writer.view)
         self._searcher = Searcher(
             opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view
         )
@@ -69,13 +67,13 @@ class Store:
     @staticmethod
     def stored_space(path: Path) -> Space | None:
         """The space of the index in a directory, without opening it; None when there is no index."""
-        state = _peeked(path)
+        state = peeked(path)
         return None if state is None else Space.from_json(state.space)
 
     @staticmethod
     def stored_rotation(path: Path) -> tuple[int, ...]:
         """The widths that the rotation in a directory was learned for, without opening it; () when there is none."""
-        state = _peeked(path)
+        state = peeked(path)
         rotation = None if state is None else parts(state.rotation)[0]
         return () if rotation is None else tuple(rotation["widths"])
 
@@ -105,15 +103,7 @@ class Store:
 
     def changed(self, documents: Sequence[Document], mode: str = "upsert") -> list[bool]:
         """Which documents need a vector before `write`: content new or different, and the mode accepts them."""
-        batch.check_mode(mode)
-        with self._documents.reader() as db:
-            known = table.stored(db, list({document.doc_id for document in documents}))
-        return [
-            document.vector is None
-            and not batch.refusal(mode, document.doc_id in known)
-            and (document.doc_id not in known or known[document.doc_id].content_hash != document.content_hash)
-            for document in documents
-        ]
+        return self._reader.changed(documents, mode)
 
     def write(
         self,
@@ -160,9 +150,7 @@ class Store:
 
     def get(self, doc_ids: Sequence[str], with_vector: bool = False) -> list[StoredDocument]:
         """Documents by id in the order asked for; missing ones are left out."""
-        with self._documents.reader() as db:
-            found = table.by_ids(db, doc_ids)
-            return self._with_vectors(found) if with_vector else found
+        return self._reader.get(doc_ids, with_vector)
 
     def scroll(
         self,
@@ -172,17 +160,7 @@ class Store:
         with_vector: bool = False,
     ) -> tuple[list[StoredDocument], str | None]:
         """Up to `limit` documents in order of id, and the `after` of the next page, None at the end."""
-        if limit < 1:
-            raise InvalidInput(f"limit must be at least 1, got {limit}")
-        if after:
-            check_id(after)
-        node = None if filter is None else filters.parse(filter)
-        allowed = None if node is None else self._matching.filtered(self._writer.view, node)
-        with self._documents.reader() as db:
-            ids = table.page(db, after, limit + 1, allowed)
-            found = table.by_ids(db, ids[:limit])
-            page = self._with_vectors(found) if with_vector else found
-        return page, ids[limit - 1] if len(ids) > limit else None
+        return self._reader.scroll(limit, after, filter, with_vector)
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Number of live documents that match."""
@@ -254,13 +232,6 @@ class Store:
             stack.callback(self._merger.close)
             stack.callback(self._rotator.close)
 
-    def _with_vectors(self, found: list[StoredDocument]) -> list[StoredDocument]:
-        # Not the view's matrix: a document can be read a moment before its view is published.
-        rows = [document.row for document in found]
-        matrix = self._vectors.matrix(max(rows, default=-1) + 1)
-        stored = self._vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
-        return [replace(document, vector=vector) for document, vector in zip(found, stored, strict=True)]
-
     def __enter__(self) -> "Store":
         return self
 
@@ -270,9 +241,3 @@ class Store:
 
 def _silent(done: int, total: int) -> None:
     """Nobody listens."""
-
-
-def _peeked(path: Path) -> State | None:
-    """The state of the index in a directory, None when there is none."""
-    layout = Layout(Path(path))
-    return peek(layout.documents) if layout.exists() and layout.documents.exists() else None

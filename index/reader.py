@@ -1,0 +1,66 @@
+"""Documents as they are stored: by id, page by page, with their vectors; which of them have to be embedded."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from index import batch, filters
+from index import documents as table
+from index.database import Documents
+from index.document import Document, StoredDocument, check_id
+from index.errors import InvalidInput
+from index.matching import Matching
+from index.vectors import VectorFile
+from index.view import View
+
+
+class Reader:
+    """Reads what was committed; may be called from any thread."""
+
+    def __init__(
+        self, documents: Documents, vectors: VectorFile, matching: Matching, newest: Callable[[], View]
+    ) -> None:
+        self._documents, self._vectors, self._matching, self._newest = documents, vectors, matching, newest
+
+    def get(self, doc_ids: Sequence[str], with_vector: bool) -> list[StoredDocument]:
+        """See `Store.get`."""
+        with self._documents.reader() as db:
+            found = table.by_ids(db, doc_ids)
+            return self._with_vectors(found) if with_vector else found
+
+    def scroll(
+        self, limit: int, after: str | None, filter: Mapping[str, Any] | None, with_vector: bool
+    ) -> tuple[list[StoredDocument], str | None]:
+        """See `Store.scroll`."""
+        if limit < 1:
+            raise InvalidInput(f"limit must be at least 1, got {limit}")
+        if after:
+            check_id(after)
+        node = None if filter is None else filters.parse(filter)
+        allowed = None if node is None else self._matching.filtered(self._newest(), node)
+        with self._documents.reader() as db:
+            ids = table.page(db, after, limit + 1, allowed)
+            found = table.by_ids(db, ids[:limit])
+            page = self._with_vectors(found) if with_vector else found
+        return page, ids[limit - 1] if len(ids) > limit else None
+
+    def changed(self, documents: Sequence[Document], mode: str) -> list[bool]:
+        """See `Store.changed`."""
+        batch.check_mode(mode)
+        with self._documents.reader() as db:
+            known = table.stored(db, list({document.doc_id for document in documents}))
+        return [
+            document.vector is None
+            and not batch.refusal(mode, document.doc_id in known)
+            and (document.doc_id not in known or known[document.doc_id].content_hash != document.content_hash)
+            for document in documents
+        ]
+
+    def _with_vectors(self, found: list[StoredDocument]) -> list[StoredDocument]:
+        # Not the view's matrix: a document can be read a moment before its view is published.
+        rows = [document.row for document in found]
+        matrix = self._vectors.matrix(max(rows, default=-1) + 1)
+        stored = self._vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
+        return [replace(document, vector=vector) for document, vector in zip(found, stored, strict=True)]
