@@ -14,7 +14,6 @@ import numpy as np
 
 from index.descent import SIGNS
 
-TERMS = len(SIGNS) + 4
 BEND = 3.0  # margins beyond so many spreads are another matter than those below
 _MARGIN, _ROWS, _HALF = SIGNS.index("margin"), SIGNS.index("log_rows"), SIGNS.index("half_margin")
 
@@ -58,7 +57,7 @@ class MissModel:
 
 def terms(signs: np.ndarray) -> np.ndarray:
     """(..., 14): the signs, and what makes their effect bend."""
-    made = np.empty((*signs.shape[:-1], TERMS))
+    made = np.empty((*signs.shape[:-1], len(SIGNS) + 4))
     made[..., : len(SIGNS)] = signs
     margin, half = signs[..., _MARGIN], signs[..., _HALF]
     made[..., -4] = np.minimum(margin, BEND) ** 2

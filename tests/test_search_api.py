@@ -64,13 +64,14 @@ def test_a_text_finds_documents_by_cosine(client: TestClient) -> None:
 
 def test_the_answer_says_how_it_was_found(client: TestClient) -> None:
     """Stages, strategy, state of the index and where the time went are echoed."""
-    answer = search(client, query="sort a list", limit=2, shortlist=3)
+    answer = search(client, query="sort a list", limit=3, shortlist=3)
     assert answer["score_kind"] == "cosine"
     assert answer["funnel"] == {
-        "stages": [[PREFIX_DIM, 3], [DIM, 2]],
+        "stages": [[PREFIX_DIM, 3], [DIM, 3]],
         "shortlist_source": "request",
         "filter_strategy": "none",
         "exact": False,
+        "target_recall": None,
         "recall_estimate": None,
         "recall_lower_90": None,
         "certified": False,
@@ -82,6 +83,14 @@ def test_the_answer_says_how_it_was_found(client: TestClient) -> None:
     parts = {name: took for name, took in answer["timing_ms"].items() if name != "total"}
     assert all(took >= 0 for took in parts.values())
     assert sum(parts.values()) <= answer["timing_ms"]["total"] + 0.01
+
+
+def test_a_proved_answer_says_so(client: TestClient) -> None:
+    """The best text is so near that no text outside the shortlist can be nearer; it is the exact answer."""
+    answer = search(client, query=TEXTS["sort"], limit=1, shortlist=2)
+    found = {name: answer["funnel"][name] for name in ("exact", "certified", "recall_estimate", "recall_lower_90")}
+    assert found == {"exact": False, "certified": True, "recall_estimate": 1.0, "recall_lower_90": 1.0}
+    assert ids(answer["results"]) == ids(search(client, query=TEXTS["sort"], limit=1, exact=True)["results"])
 
 
 def test_without_a_shortlist_the_default_is_named(tmp_path: Path) -> None:
@@ -219,7 +228,12 @@ REFUSED: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"query": "a", "stages": [[8, 20, 3]]}, "validation", ["/stages/0", "at most 2", "3"]),
     ({"query": "a", "exact": True, "shortlist": 20}, "invalid-plan", ["exact"]),
     ({"query": "a", "exact": True, "rescore": False}, "invalid-plan", ["exact"]),
-    ({"query": "a", "target_recall": 0.9}, "validation", ["/target_recall", "not available in this version"]),
+    ({"query": "a", "target_recall": 0}, "validation", ["/target_recall", "0", "got 0"]),
+    ({"query": "a", "target_recall": 1.5}, "validation", ["/target_recall", "1", "got 1.5"]),
+    ({"query": "a", "target_recall": 0.9, "shortlist": 20}, "invalid-plan", ["shortlist and target_recall"]),
+    ({"query": "a", "target_recall": 0.9, "rescore": False}, "invalid-plan", ["target_recall and rescore=false"]),
+    ({"query": "a", "confidence": 0.95}, "invalid-plan", ["confidence", "target_recall", "0.95"]),
+    ({"query": "a", "target_recall": 0.9, "confidence": 1}, "validation", ["/confidence", "1", "got 1"]),
     ({"query": "a", "hybrid": {"weight": 1}}, "validation", ["/hybrid", "not available in this version"]),
     ({"query": "a", "shortlst": 20}, "validation", ["/shortlst", "unknown field"]),
     ({"query": "a", "filter": {"$foo": 1}}, "invalid-filter", ["$foo"]),
