@@ -35,6 +35,8 @@ async def search(service: Service, request: SearchRequest) -> dict[str, Any]:
         "total": (perf_counter() - started) * 1e3,
     }
     _measure(service, answers, timing)
+    if request.id is None:  # a stored document is no query like those to come
+        service.reservoir.add(asked.vectors)
     return respond(request, answers, timing)
 
 

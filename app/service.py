@@ -16,6 +16,7 @@ from app.embedder import Embedder, load_embedder
 from app.encoder import Encoder
 from app.metrics import Metrics
 from app.pools import Pool
+from app.reservoir import Reservoir
 from app.settings import Settings, SettingsError, store_options, unknown_variables
 from index.space import Space
 from index.store import Store
@@ -37,6 +38,7 @@ class Service:
     calls: Pool
     ingests: Slots
     metrics: Metrics
+    reservoir: Reservoir
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
     @property
@@ -87,7 +89,8 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         calls = Pool("store", CALL_THREADS, settings.search_queue)
         stack.push_async_callback(anyio.to_thread.run_sync, calls.close)
         ingests = Slots("ingests", settings.ingest_queue)
-        service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics)
+        reservoir = Reservoir(settings.keep_queries)
+        service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir)
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):
             log.warning(warning)
         yield service

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Searches that run at the same time."""
     search_queue: int = Field(256, ge=1)
     """Searches that may wait for a thread before further ones are answered with a 503."""
+    keep_queries: int = Field(0, ge=0, le=1_000_000)
+    """Recent query vectors, never texts, that are kept in memory to measure and calibrate recall with; 0 keeps none."""
     shutdown_seconds: int = Field(20, ge=1)
     """How long requests in flight may take to finish at shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
