@@ -8,7 +8,7 @@ from index.calibration import KS, Bucket, Curve, Estimator
 from index.stopping import MissModel, terms
 from index.tracing import Trace
 
-FITTED = 0.4  # share of the queries that the models are fitted on
+FITTED, FITTED_AT_MOST = 0.4, 600  # share and number of the queries that the models are fitted on
 THRESHOLDS = 96  # points of a curve
 LEVELS = 24  # of an estimator
 SHRINKAGE = 1e-3  # of the regression's weights
@@ -105,8 +105,12 @@ def _every(traces: Traces, part: Callable[[Sequence[Trace]], Sequence[Trace]]) -
 
 
 def _first(traces: Sequence[Trace]) -> Sequence[Trace]:
-    return traces[: max(1, int(len(traces) * FITTED))]
+    return traces[: _fitted_on(traces)]
 
 
 def _rest(traces: Sequence[Trace]) -> Sequence[Trace]:
-    return traces[max(1, int(len(traces) * FITTED)) :]
+    return traces[_fitted_on(traces) :]
+
+
+def _fitted_on(traces: Sequence[Trace]) -> int:
+    return max(1, min(int(len(traces) * FITTED), FITTED_AT_MOST))
