@@ -18,6 +18,7 @@ from index.errors import DocumentNotFound, InvalidInput
 from index.matching import Matching, ids_in_batch
 from index.matrices import parts
 from index.matryoshka import check_vector, normalise
+from index.measuring import Measuring
 from index.merger import Merger
 from index.opening import Opened, open_directory, peeked
 from index.options import StoreOptions
@@ -27,6 +28,7 @@ from index.rotation import QueryMap, Rotation
 from index.rotator import Rotator
 from index.sampling import sample
 from index.searching import Searcher
+from index.shadow import Shadow, shadow
 from index.space import Space
 from index.statistics import statistics
 from index.view import View
@@ -50,9 +52,8 @@ class Store:
         self._rotator = Rotator(self._writer, self._merger, opened.layout, options)
         self._calibrations = Calibrations(opened.layout)
         self._reader = Reader(opened.documents, opened.vectors, self._matching, lambda: self._writer.view)
-        self._searcher = Searcher(
-            opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view
-        )
+        seen = (opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view)
+        self._searcher, self.measuring = Searcher(*seen), Measuring(*seen)
         self._merger.notify()
 
     @classmethod
@@ -93,6 +94,10 @@ class Store:
         Raises InvalidVector, InvalidPlan, InvalidFilter, SearchTimeout.
         """
         return self._searcher.search(vectors, query)
+
+    def shadow(self, view: View, vector: np.ndarray, query: Query, answer: Answer) -> Shadow:
+        """What `index.shadow.recalls` compares later with exact search; see `index.shadow.shadow`."""
+        return shadow(view, self._matching, vector, query, answer)
 
     def vector_of(self, doc_id: str) -> np.ndarray:
         """The stored (dim,) float32 unit vector of a document; raises DocumentNotFound."""
