@@ -1,0 +1,98 @@
+"""What a store measures of itself: which plans there are, on which documents, with which calibration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from index import documents as table
+from index import filters
+from index.calibrating import Asked
+from index.calibrations import Calibrations
+from index.curve import Curve, cascades, ladder
+from index.database import Documents
+from index.document import StoredDocument
+from index.matching import Matching
+from index.options import StoreOptions
+from index.plan import Plan, Stage, make_plan
+from index.query import Query
+from index.sampling import blocks, drawn
+from index.view import View
+
+TARGETS = (0.9, 0.95, 0.98, 0.99)
+
+
+class Measuring:
+    """May be used from any thread; every method looks at the newest view."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        matching: Matching,
+        calibrations: Calibrations,
+        options: StoreOptions,
+        newest: Callable[[], View],
+    ) -> None:
+        self._documents, self._matching, self._calibrations = documents, matching, calibrations
+        self._options, self._newest = options, newest
+
+    def plans(
+        self,
+        k: int,
+        shortlists: Sequence[int] | None = None,
+        stages: Sequence[tuple[Stage, ...]] | None = None,
+    ) -> list[Plan]:
+        """The plans of these shortlists and cascades; None takes those of `index.curve`.
+
+        Raises InvalidPlan, with both numbers, for any that a search would be refused for.
+        """
+        view = self._newest()
+        space, exact_only = view.space, view.searched.exact_only
+        if shortlists is None:
+            shortlists = [] if exact_only else [s for s in ladder(k, view.count) if s <= self._options.max_shortlist]
+        if stages is None:
+            stages = [] if exact_only else cascades(k, view.count, space.prefix_dim, space.dim)
+        queries = [Query(limit=k, shortlist=length) for length in shortlists]
+        queries += [Query(limit=k, stages=one) for one in stages]
+        if not queries:  # nothing is left out by any shortlist that may be asked for
+            queries = [Query(limit=k, exact=True)]
+        return [make_plan(query, view.searched, view.count, self._options) for query in queries]
+
+    def targets(self, k: int) -> list[Plan]:
+        """The plans of target recalls; none without a calibration in force that knows this k."""
+        view = self._newest()
+        calibration = self._calibrations.of(view)
+        if calibration is None or calibration.bucket(k) is None or view.searched.exact_only:
+            return []
+        queries = [Query(limit=k, target_recall=target) for target in TARGETS]
+        return [make_plan(query, view.searched, view.count, self._options, calibration.most) for query in queries]
+
+    def curve(self, asked: Asked, k: int, filter: Mapping[str, Any] | None = None) -> Curve:
+        """For the documents that match a filter, with the calibration in force; raises InvalidFilter."""
+        view = self._newest()
+        node = None if filter is None else filters.parse(filter)
+        return Curve(view, asked, k, self._matching.allowed(view, node), self._calibrations.of(view))
+
+    def draw(self, size: int, seed: int = 0) -> list[StoredDocument]:
+        """At most `size` documents in random order, without their vectors."""
+        rows = self._shuffled(size, seed).tolist()
+        with self._documents.reader() as db:
+            found = table.by_rows(db, rows)
+        return [found[row] for row in rows if row in found]
+
+    def draw_vectors(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """(n, dim) float32 stored vectors of n <= size documents in random order, and (n,) their rows."""
+        view, rows = self._newest(), self._shuffled(size, seed)
+        parts = [part.copy() for part in blocks(view, rows, max(1, len(rows)))]
+        return np.concatenate([np.empty((0, view.space.dim), dtype=np.float32), *parts]), rows
+
+    def asked_for(self) -> str | None:
+        """Why a calibration should be made; None when the one in force will do, or when none can help."""
+        view = self._newest()
+        if view.searched.exact_only:
+            return None
+        known = self._calibrations.describe(view)["calibration"]
+        return "there is no calibration yet" if known is None else known["outdated"]
+
+    def _shuffled(self, size: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).permutation(drawn(self._newest(), size, seed))
