@@ -21,7 +21,7 @@ from index.tracing import Trace, trace
 from index.view import View
 
 LEAST_QUERIES = 100
-FILTERED = 2  # one in so many queries is also asked under each filter
+FILTERED = 500  # queries that are also asked under each filter
 NARROWEST = 4  # a filter that lets fewer than so many times k rows pass is answered exactly anyway
 AT_ONCE = 64  # queries of an exact scan
 DEPTHS = (1.0, 2.0, 4.0)  # efSearch over the rows kept
@@ -103,7 +103,7 @@ class _Work:
         self._view, self._asked, self._ks, self._most, self._depth = view, asked, ks, most, depth
         self._progress, self._rng, self._done = progress, np.random.default_rng(seed), 0
         self._shares = [share for share in SHARES if share * view.count >= NARROWEST * ks[-1]]
-        filtered = (len(self._shares) - 1) * -(-len(asked.vectors) // FILTERED)
+        filtered = (len(self._shares) - 1) * min(len(asked.vectors), FILTERED)
         self._steps = 3 * (len(asked.vectors) + filtered)
 
     def traces(self) -> tuple[Traces, Traces]:
@@ -112,8 +112,8 @@ class _Work:
         plain: dict[float, list[Trace]] = {}
         for share in self._shares:
             allowed = self._random(share)
-            step = 1 if share == 1.0 else FILTERED
-            chosen = range(0, len(self._asked.vectors), step)
+            asked = len(self._asked.vectors)
+            chosen = range(asked if share == 1.0 else min(asked, FILTERED))
             truth = self._truth(chosen, allowed)
             deep[share] = [self._traced(i, kth, allowed, True) for i, kth in zip(chosen, truth, strict=True)]
             plain[share] = [self._traced(i, kth, allowed, False) for i, kth in zip(chosen, truth, strict=True)]
