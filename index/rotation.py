@@ -8,6 +8,7 @@ matrix; queries become normalise(query @ W), which changes scores, and stored ve
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ class Rotation:
     applied: str = ""
     through: int = 0
     checksum: int = 0
+
+    @cached_property
+    def off(self) -> float:
+        """Frobenius norm of R^T R - I: squared norms change by no larger share, inner products of unit vectors by
+        no more."""
+        return float(np.linalg.norm(_defect(self.matrix)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +91,12 @@ def checked_map(query_map: QueryMap, dim: int) -> QueryMap:
 
 def orthogonality(matrix: np.ndarray) -> float:
     """max |R^T R - I| of a (dim, dim) matrix, computed in float64."""
+    return float(np.abs(_defect(matrix)).max())
+
+
+def _defect(matrix: np.ndarray) -> np.ndarray:
     wide = matrix.astype(np.float64)
-    return float(np.abs(wide.T @ wide - np.eye(len(wide))).max())
+    return wide.T @ wide - np.eye(len(wide))
 
 
 def learned_prefix(widths: Sequence[int]) -> int:
