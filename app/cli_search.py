@@ -86,6 +86,8 @@ def print_results(answer: dict[str, Any], explain: bool) -> None:
         table.add_row(f"{hit['score']:.3f}", *ranks, f"{name}\n{escape(body)}" if body else name)
     console = Console()
     console.print(table if answer["results"] else "nothing found")
+    if fewer := answer.get("fewer"):
+        console.print(f"fewer than {fewer['wanted']}: {escape(fewer['detail'])}", highlight=False)
     console.print(how_found(answer), style="dim", highlight=False)
 
 

@@ -81,7 +81,7 @@ class SearchRequest(Body):
     with_metadata: bool = True
     with_vector: bool = False
     hybrid: None = Field(None, description="Not available in this version.")
-    explain: bool = Field(False, description="Results carry their ranks in the first stage and at full width.")
+    explain: bool = Field(False, description="Results carry their ranks in both stages, the answer the work it took.")
     timeout_ms: float | None = Field(
         None,
         gt=0,

@@ -31,6 +31,46 @@ class HitShape(Shape):
     explain: Explanation | None = None
 
 
+class Distances(Shape):
+    """Inner products: of prefixes (null where a graph chose which), in middle stages, of full vectors."""
+
+    prefix: int | None
+    middle: int
+    full: int
+
+
+class Stop(Shape):
+    """Why a descent to a target recall ended. `log_rate`, the log of the share still missing over the rows scored, is
+    compared with `threshold`; it and that share are null when every document that matches was scored."""
+
+    reason: Literal["rule", "exhausted", "longest", "timeout"]
+    log_rate: float | None
+    threshold: float
+    estimated_missing: float | None
+
+
+class Work(Shape):
+    """What one query took, told with `explain`."""
+
+    candidates: int | None  # rows of the shortlist, null for an exact search
+    reranked: int  # rows whose full vectors were compared
+    distances: Distances
+    cold_rows: int | None  # rows with a page that was not in memory before they were read, null if unknown
+    corrections: int  # how often a descent corrected the order of its candidates
+    matching: int  # documents that pass the filter
+    target_recall: float | None
+    stop: Stop | None  # of a descent
+
+
+class Fewer(Shape):
+    """Why there are fewer results than `limit`, in a word and in a sentence."""
+
+    reason: Literal["collection", "filter", "score_threshold", "offset", "first_stage", "moved"]
+    matching: int  # documents that pass the filter
+    wanted: int
+    detail: str
+
+
 class Funnel(Shape):
     """How one query was narrowed down, with the values that took effect."""
 
@@ -43,6 +83,7 @@ class Funnel(Shape):
     recall_lower_90: float | None
     certified: bool
     calibration_id: str | None
+    explain: Work | None = None  # absent unless asked for
 
 
 class Timing(Shape):
@@ -65,13 +106,14 @@ class IndexState(Shape):
 
 
 class SearchResponse(Shape):
-    """To `query`, `vector` or `id`: one result list. To `queries` or `vectors`: `results`, `funnel` and
-    `degraded` are lists with one entry per query, in their order."""
+    """To `query`, `vector` or `id`: one result list. To `queries` or `vectors`: `results`, `funnel`, `degraded` and
+    `fewer` are lists with one entry per query, in their order."""
 
     results: list[HitShape] | list[list[HitShape]]
     score_kind: Literal["cosine", "cosine_prefix"]
     funnel: Funnel | list[Funnel]
     degraded: dict[str, Any] | list[dict[str, Any] | None] | None
+    fewer: Fewer | list[Fewer | None] | None  # null when there are as many results as were wanted
     timing_ms: Timing
     index: IndexState
 

@@ -29,7 +29,7 @@ EXAMPLES = {
     openapi_extra=body_of({"application/json": SearchRequest}, EXAMPLES),
 )
 async def search_documents(request: Request, service: ServiceDep) -> Response:
-    """Shortlist on prefixes, rerank with full vectors. With `queries` or `vectors`, `results`, `funnel` and
-    `degraded` are lists with one entry per query."""
+    """Shortlist on prefixes, rerank with full vectors. With `queries` or `vectors`, `results`, `funnel`,
+    `degraded` and `fewer` are lists with one entry per query."""
     body = await read_json(request, SearchRequest, service.settings.max_body_bytes)
     return json_answer(await search(service, body))

@@ -95,12 +95,14 @@ def respond(request: SearchRequest, answers: list[Answer], timing: dict[str, flo
     results = [[hit_body(hit, request) for hit in answer.hits] for answer in answers]
     funnels = [funnel_body(answer) for answer in answers]
     degraded = [answer.degraded for answer in answers]
+    fewer = [answer.fewer for answer in answers]
     first = answers[0]
     return {
         "results": results if several else results[0],
         "score_kind": first.score_kind,
         "funnel": funnels if several else funnels[0],
         "degraded": degraded if several else degraded[0],
+        "fewer": fewer if several else fewer[0],
         "timing_ms": {stage: round(took, 3) for stage, took in timing.items()},
         "index": {"count": first.count, "generation": first.generation, "fingerprint": first.fingerprint},
     }
@@ -126,7 +128,7 @@ def hit_body(hit: Hit, request: SearchRequest) -> dict[str, Any]:
 
 def funnel_body(answer: Answer) -> dict[str, Any]:
     """How one query was narrowed down."""
-    return {
+    body = {
         "stages": answer.stages,
         "shortlist_source": answer.shortlist_source,
         "filter_strategy": answer.filter_strategy,
@@ -137,6 +139,7 @@ def funnel_body(answer: Answer) -> dict[str, Any]:
         "certified": answer.certified,
         "calibration_id": answer.calibration_id,
     }
+    return body if answer.explanation is None else {**body, "explain": answer.explanation}
 
 
 def rounded(share: float | None) -> float | None:

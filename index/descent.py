@@ -15,7 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from index.allowed import Allowed
-from index.first_stage import first_stage
+from index.explaining import Work
+from index.first_stage import compared, first_stage
 from index.rerank import rerank
 from index.shortlist import best
 from index.view import View
@@ -90,9 +91,19 @@ class Descent:
     """Rows scored so far, in the order they were looked at."""
 
     def __init__(
-        self, view: View, query: np.ndarray, allowed: Allowed | None, depth: float = 1.0, corrects: bool = True
+        self,
+        view: View,
+        query: np.ndarray,
+        allowed: Allowed | None,
+        depth: float = 1.0,
+        corrects: bool = True,
+        work: Work | None = None,
     ) -> None:
-        """`query` is a (dim,) unit vector; `allowed` None means every row; without `corrects` the order stays."""
+        """`query` is a (dim,) unit vector; `allowed` None means every row; without `corrects` the order stays.
+
+        `work` is told what the descent costs.
+        """
+        self._work = work
         self._view, self._query, self._allowed, self._depth = view, query, allowed, depth
         self.matching = allowed.count if allowed else view.rows
         turned = view.turned(query[None])[0]
@@ -139,6 +150,8 @@ class Descent:
         pool = POOL if self._view.shortlist.graph is None else 1
         keep = min(pool * keep, self.matching)
         rows, scores, self.strategy = first_stage(self._view, self._order, keep, self._allowed, self._depth)
+        if self._work is not None:
+            self._work.narrowed(compared(self._view, keep, self._allowed, self.strategy))
         return rows, scores
 
     def _refill(self) -> bool:
@@ -155,6 +168,8 @@ class Descent:
 
     def _score(self, number: int) -> None:
         rows = self._pending[:number]
+        if self._work is not None:
+            self._work.reads(self._view, rows)
         self.rows = np.concatenate((self.rows, rows))
         self.scores = np.concatenate((self.scores, rerank(self._view, self._query, rows, number, None)))
         self._ordered_by = np.concatenate((self._ordered_by, self._pending_scores[:number]))
@@ -177,8 +192,13 @@ class Descent:
         weights[np.diag_indices_from(weights)] += RIDGE
         self._order = self._own + np.linalg.solve(weights, centred.T @ left)
         self._ordered_by = prefixes @ self._order
+        if self._work is not None:
+            self._work.corrections += 1
+            self._work.narrowed(len(prefixes))
         if len(self._pending) >= ENOUGH * (self._corrected_at - len(self.rows)):
             rows = np.sort(self._pending)
+            if self._work is not None:
+                self._work.narrowed(len(rows))
             self._pending, self._pending_scores = best(rows, self._view.shortlist.scores(self._order, rows), len(rows))
         else:
             self._take_new(*self._next(self._corrected_at + len(self.rows)))

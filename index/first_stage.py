@@ -34,3 +34,13 @@ def first_stage(
         if len(rows) == keep:
             return rows, scores, "in_graph"
     return (*shortlist.scan(prefix, keep, allowed.positions), "exact_subset")
+
+
+def compared(view: View, keep: int, allowed: Allowed | None, strategy: str) -> int | None:
+    """How many prefixes such a first stage compared, `strategy` being its answer; None where a graph chose them."""
+    matching = allowed.count if allowed else view.rows
+    if keep >= matching:
+        return matching
+    if view.shortlist.graph is not None:
+        return matching if strategy == "exact_subset" else None
+    return view.rows if matching > view.rows // 3 else matching

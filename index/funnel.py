@@ -9,7 +9,9 @@ from index.allowed import Allowed
 from index.calibration import Calibration
 from index.descent import signs
 from index.exact import TIE, exact, with_ties
-from index.first_stage import first_stage
+from index.explaining import Work
+from index.first_stage import compared, first_stage
+from index.paging import cold_rows
 from index.plan import Plan
 from index.ranking import Ranking
 from index.rerank import rerank, rerank_prefix
@@ -52,12 +54,18 @@ def _exact(
     view: View, queries: np.ndarray, plan: Plan, allowed: Allowed | None, deadline: float | None
 ) -> list[Ranking]:
     started = time.perf_counter()
+    work = _scan_work(view, allowed) if plan.explain else None
     found = exact(view, queries, plan.wanted, allowed.mask() if allowed else None, deadline)
     timing, last = {"shortlist": 0.0, "rerank": _ms(started)}, (plan.stages[-1],)
     return [
-        Ranking(*top, "exact_subset", True, last, estimate=(1.0, 1.0), certified=True, timing_ms=timing)
+        Ranking(*top, "exact_subset", True, last, estimate=(1.0, 1.0), certified=True, timing_ms=timing, work=work)
         for top in found
     ]
+
+
+def _scan_work(view: View, allowed: Allowed | None) -> Work:
+    rows = allowed.positions if allowed else np.arange(view.rows)
+    return Work(candidates=None, full=len(rows), cold=cold_rows(view.matrix, rows))
 
 
 def _narrow(
@@ -73,16 +81,15 @@ def _narrow(
     rows, prefix_scores, strategy = first_stage(view, prefix, plan.shortlist, allowed)
     narrowed = time.perf_counter()
     timing = {"shortlist": (narrowed - started) * 1e3, "rerank": 0.0}
+    work = _funnel_work(view, plan, allowed, rows, strategy) if plan.explain else None
     if not plan.rescore:
         top = with_ties(rows, prefix_scores, plan.wanted)
-        return Ranking(*top, strategy, False, plan.stages, rows, prefix_scores, timing_ms=timing)
-    kept, in_time = rows, True
-    for dims, keep in plan.stages[1:-1]:
-        scores = rerank_prefix(view, query, kept, dims, plan.wanted, deadline)
-        in_time = in_time and len(scores) == len(kept)
-        kept = with_ties(kept[: len(scores)], scores, keep)[0][:keep]
+        return Ranking(*top, strategy, False, plan.stages, rows, prefix_scores, timing_ms=timing, work=work)
+    kept, in_time = _middle(view, query, plan, rows, deadline, work)
     scores = rerank(view, query, kept, plan.wanted, deadline)
     timing["rerank"] = _ms(narrowed)
+    if work is not None:
+        work.full = len(scores)
     matching = allowed.count if allowed else view.rows
     complete = in_time and len(scores) == len(kept)
     covered = complete and len(kept) == matching
@@ -109,7 +116,29 @@ def _narrow(
         certified=proved,
         calibration_id=used,
         timing_ms=timing,
+        work=work,
     )
+
+
+def _funnel_work(view: View, plan: Plan, allowed: Allowed | None, rows: np.ndarray, strategy: str) -> Work:
+    work = Work(candidates=len(rows), prefix=compared(view, plan.shortlist, allowed, strategy))
+    if plan.rescore:
+        work.reads(view, rows)
+    return work
+
+
+def _middle(
+    view: View, query: np.ndarray, plan: Plan, rows: np.ndarray, deadline: float | None, work: Work | None
+) -> tuple[np.ndarray, bool]:
+    """The rows that the middle stages keep, and whether all of it was done in time."""
+    in_time = True
+    for dims, keep in plan.stages[1:-1]:
+        scores = rerank_prefix(view, query, rows, dims, plan.wanted, deadline)
+        in_time = in_time and len(scores) == len(rows)
+        rows = with_ties(rows[: len(scores)], scores, keep)[0][:keep]
+        if work is not None:
+            work.middle += len(scores)
+    return rows, in_time
 
 
 def _estimate(

@@ -31,6 +31,28 @@ def prefetch_range(matrix: np.ndarray, start: int, stop: int) -> None:
     _advise(matrix.ctypes.data + start * row_bytes, (stop - start) * row_bytes)
 
 
+def cold_rows(matrix: np.ndarray, rows: np.ndarray) -> int | None:
+    """How many of the rows of a mapped (n, row_bytes) matrix have a page that is not in memory.
+
+    None when the kernel does not tell. Asks for all pages from the first of the rows to the last in one call.
+    """
+    if len(rows) == 0:
+        return 0
+    starts = matrix.ctypes.data + rows.astype(np.int64) * matrix.strides[0]
+    firsts, lasts = starts // mmap.PAGESIZE, (starts + matrix.strides[0] - 1) // mmap.PAGESIZE
+    first = int(firsts.min())
+    pages = np.zeros(int(lasts.max()) - first + 1, dtype=np.uint8)
+    told = _libc.mincore(
+        ctypes.c_void_p(first * mmap.PAGESIZE),
+        ctypes.c_size_t(len(pages) * mmap.PAGESIZE),
+        pages.ctypes.data_as(ctypes.c_void_p),
+    )
+    if told != 0:
+        return None
+    missing = np.concatenate(([0], np.cumsum(pages & 1 == 0)))
+    return int(np.count_nonzero(missing[lasts - first + 1] > missing[firsts - first]))
+
+
 def _seem_resident(matrix: np.ndarray, rows: np.ndarray) -> bool:
     base, row_bytes = matrix.ctypes.data, matrix.strides[0]
     sample = rows[:: max(FEWEST, len(rows) // SAMPLE)].tolist()

@@ -23,7 +23,8 @@ class Plan:
     """The effective narrowing. `stages` ends with the full width unless the prefix order is the answer.
 
     `exact` plans scan full vectors, which is their only stage; `wanted` is limit + offset. With `target` a calibration
-    decides for each query where its shortlist ends; the first stage's number is the most it may be.
+    decides for each query where its shortlist ends; the first stage's number is the most it may be. `explain` counts
+    the work.
     """
 
     stages: tuple[Stage, ...]
@@ -33,6 +34,7 @@ class Plan:
     rescore: bool = True
     target: float | None = None
     confidence: float | None = None
+    explain: bool = False
 
     @property
     def shortlist(self) -> int:

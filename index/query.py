@@ -59,7 +59,8 @@ class Answer:
 
     `stages` is what ran, `exact` says that the answer is the exact one by construction, `certified` that it is proved
     to be. `recall_estimate` and `recall_lower` (which nine of ten answers reach) are None where nothing is known.
-    `timing_ms` has `shortlist`, `rerank` and `documents`.
+    `timing_ms` has `shortlist`, `rerank` and `documents`. `explanation` (`index.explaining`) is there when the query
+    asks to explain, `fewer` (`index.fewer`) when there are fewer hits than its limit.
     """
 
     hits: list[Hit]
@@ -78,3 +79,5 @@ class Answer:
     recall_lower: float | None = None
     certified: bool = False
     calibration_id: str | None = None
+    explanation: Mapping[str, Any] | None = None
+    fewer: Mapping[str, Any] | None = None

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from index.explaining import Work
 from index.plan import Stage
 
 
@@ -13,6 +14,7 @@ class Ranking:
 
     `stages` is what ran. `shortlist_rows` and `shortlist_scores` are the first stage in its own order, empty where
     it had none of its own. `strategy` is how the first stage met the filter. `estimate` is (recall, lower bound).
+    `work` is None unless the plan explains.
     """
 
     rows: np.ndarray
@@ -27,3 +29,4 @@ class Ranking:
     certified: bool = False
     calibration_id: str | None = None
     timing_ms: dict[str, float] = field(default_factory=dict)
+    work: Work | None = None

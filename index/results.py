@@ -8,6 +8,8 @@ import numpy as np
 
 from index.allowed import Allowed
 from index.documents import by_rows, ids_of
+from index.explaining import explained
+from index.fewer import fewer
 from index.funnel import prefix_places
 from index.plan import Plan
 from index.query import Answer, Hit, Query
@@ -35,6 +37,7 @@ def answer(
     rows = [row for row, _, _ in page]
     found = by_rows(db, rows) if query.with_text or query.with_metadata else {}
     places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
+    matching = allowed.count if allowed else view.rows
     hits = [
         Hit(
             doc_id=doc_id,
@@ -66,6 +69,8 @@ def answer(
         recall_lower=None if ranking.estimate is None else ranking.estimate[1],
         certified=ranking.certified,
         calibration_id=ranking.calibration_id,
+        explanation=None if ranking.work is None else explained(ranking.work, plan, matching),
+        fewer=fewer(query, plan, view, ranking, matching, len(hits)),
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -58,7 +59,7 @@ class Searcher:
             unit = view.query_map.of(unit)
         calibration = self._calibrations.of(view)
         most = None if calibration is None else calibration.most
-        plan = make_plan(query, view.searched, view.count, self._options, most)
+        plan = replace(make_plan(query, view.searched, view.count, self._options, most), explain=query.explain)
         if query.deadline is not None:
             _check_deadline(query.deadline)
         allowed = self._matching.allowed(view, node, query.exclude)

@@ -1,5 +1,6 @@
 """A search for a target recall: down the prefix order until the calibrated rule says that it is enough."""
 
+import math
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from index.allowed import Allowed
 from index.calibration import Rule
 from index.descent import Descent, lengths
 from index.exact import with_ties
+from index.explaining import Stop, Work
 from index.plan import Plan
 from index.ranking import Ranking
 from index.view import View
@@ -19,22 +21,14 @@ def descend(
 ) -> Ranking:
     """The ranking of a (dim,) unit query, with the recall that such stops brought in the calibration."""
     started = time.perf_counter()
-    descent = Descent(view, query, allowed, rule.depth)
+    work = Work() if plan.explain else None
+    descent = Descent(view, query, allowed, rule.depth, work=work)
     begun = time.perf_counter()
-    log_missing, in_time, model = 0.0, True, rule.model
-    for length in lengths(min(max(rule.most, plan.wanted), descent.matching)):
-        if 2 * length < 3 * min(plan.wanted, descent.matching):
-            continue
-        descent.extend(length)
-        if descent.exhausted or len(descent.rows) < 2:
-            continue  # to the end of the lengths: all that match are scored
-        told = descent.signs(min(plan.wanted, len(descent.rows)))
-        log_missing = float(model.log_missing(told))
-        if log_missing - np.log(len(descent.rows)) <= rule.rate:
-            break
-        if deadline is not None and time.monotonic() > deadline:
-            in_time = False
-            break
+    stop = _descend(descent, plan.wanted, rule, deadline)
+    log_missing = 0.0 if stop.log_rate is None else stop.log_rate + math.log(len(descent.rows))
+    if work is not None:
+        work.candidates = work.full = len(descent.rows)
+        work.stop = stop
     top = with_ties(descent.rows, descent.scores, plan.wanted)
     proved = descent.exhausted or _proved(view, query, descent, top[1], plan.wanted)
     ended = time.perf_counter()
@@ -43,12 +37,37 @@ def descend(
         descent.strategy if allowed else "none",
         exact=descent.exhausted,
         stages=((plan.stages[0][0], len(descent.rows)), *plan.stages[1:]),
-        reranked=None if in_time else len(descent.rows),
+        reranked=len(descent.rows) if stop.reason == "timeout" else None,
         estimate=(1.0, 1.0) if proved else rule.curve.stopped.of(log_missing),
         certified=proved,
         calibration_id=rule.calibration_id,
         timing_ms={"shortlist": (begun - started) * 1e3, "rerank": (ended - begun) * 1e3},
+        work=work,
     )
+
+
+def _descend(descent: Descent, wanted: int, rule: Rule, deadline: float | None) -> Stop:
+    """Go down until the rule holds, the deadline passes, or there is nothing left; never less than `wanted` rows."""
+    longest, rate, log_missing = min(max(rule.most, wanted), descent.matching), None, None
+    for length in lengths(longest):
+        if 2 * length < 3 * min(wanted, descent.matching) and length < longest:
+            continue
+        descent.extend(length)
+        if descent.exhausted or len(descent.rows) < 2:
+            continue  # to the end of the lengths: all that match are scored
+        log_missing = float(rule.model.log_missing(descent.signs(min(wanted, len(descent.rows)))))
+        rate = log_missing - math.log(len(descent.rows))
+        if rate <= rule.rate:
+            return _stop("rule", rate, log_missing, rule)
+        if deadline is not None and time.monotonic() > deadline:
+            return _stop("timeout", rate, log_missing, rule)
+    if descent.exhausted:
+        return _stop("exhausted", None, None, rule)
+    return _stop("longest", rate, log_missing, rule)
+
+
+def _stop(reason: str, rate: float | None, log_missing: float | None, rule: Rule) -> Stop:
+    return Stop(reason, rate, rule.rate, None if log_missing is None else math.exp(log_missing))
 
 
 def _proved(view: View, query: np.ndarray, descent: Descent, scores: np.ndarray, wanted: int) -> bool:
