@@ -5,7 +5,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from app.truth_metrics import TruthMetrics
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+RECALLS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1)
 ROWS = (50, 100, 200, 400, 800, 1_600, 3_200, 10_000, 100_000, 1_000_000)
 INDEX = {
     "documents": "Live documents.",
@@ -40,8 +43,15 @@ class Metrics:
         self.shortlist_rows = Histogram(
             "funnel_search_shortlist_rows", "Rows the first stage kept.", buckets=ROWS, registry=registry
         )
+        self.recall_estimate = Histogram(
+            "funnel_search_recall_estimate",
+            "Estimated recall of answers that have an estimate.",
+            buckets=RECALLS,
+            registry=registry,
+        )
         self.searches = Counter("funnel_search_queries", "Answered queries.", ("kind",), registry=registry)
-        self.degraded = Counter("funnel_search_degraded", "Partial answers.", ("reason",), registry=registry)
+        self.degraded = Counter("funnel_search_degraded", "Answers cut short or eased.", ("reason",), registry=registry)
+        self.truth = TruthMetrics(registry)
         self.documents = Counter(
             "funnel_ingest_documents",
             "Ingested documents by what became of them.",
@@ -63,6 +73,8 @@ class Metrics:
         self.searches.labels("exact" if answer.exact else "funnel").inc()
         if not answer.exact and answer.stages:
             self.shortlist_rows.observe(answer.stages[0][1])
+        if answer.recall_estimate is not None:
+            self.recall_estimate.observe(answer.recall_estimate)
         if answer.degraded:
             self.degraded.labels(answer.degraded["reason"]).inc()
 

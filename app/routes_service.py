@@ -30,7 +30,9 @@ async def get_info(service: ServiceDep) -> Response:
 async def get_stats(service: ServiceDep) -> dict[str, Any]:
     """The state of the index and of the queues right now."""
     stats = await service.calls.run(service.store.stats)
-    return {**stats, "fingerprint": service.store.space.fingerprint_id, "waiting": service.waiting}
+    truth = await service.calls.run(service.truth.describe)
+    fingerprint = service.store.space.fingerprint_id
+    return {**stats, "fingerprint": fingerprint, "waiting": service.waiting, "truth": truth}
 
 
 @router.get("/livez", summary="Is the process alive?", response_model=Status)

@@ -148,8 +148,10 @@ def rounded(share: float | None) -> float | None:
 
 
 def _search(service: Service, vectors: np.ndarray, query: Query) -> tuple[list[Answer], float]:
-    begun = perf_counter()
-    return service.store.search(vectors, query), begun
+    begun, view = perf_counter(), service.store.view
+    answers = service.store.search(vectors, query)
+    service.truth.offer(view, vectors, query, answers)
+    return answers, begun
 
 
 def _check_number(service: Service, asked: list[Any]) -> None:

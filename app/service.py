@@ -11,18 +11,22 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import Depends, Request
 
+from app.budget import Budget
 from app.busy import Slots
 from app.embedder import Embedder, load_embedder
 from app.encoder import Encoder
+from app.idle import Idle
 from app.metrics import Metrics
 from app.pools import Pool
 from app.reservoir import Reservoir
 from app.settings import Settings, SettingsError, store_options, unknown_variables
+from app.truth import Truth
 from index.space import Space
 from index.store import Store
 
 CALL_THREADS = 8  # reads and writes of documents; writes that meet share one fsync
 UNTRAINED_PREFIX_DIM = 64
+SAVED_TRUTH = 10.0  # seconds of exact scans that a quiet time saves up
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +43,7 @@ class Service:
     ingests: Slots
     metrics: Metrics
     reservoir: Reservoir
+    truth: Truth
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
     @property
@@ -90,10 +95,18 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         stack.push_async_callback(anyio.to_thread.run_sync, calls.close)
         ingests = Slots("ingests", settings.ingest_queue)
         reservoir = Reservoir(settings.keep_queries)
-        service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir)
+        truth = open_truth(settings, store, metrics, Idle(lambda: searches.busy))
+        stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
+        service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth)
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):
             log.warning(warning)
         yield service
+
+
+def open_truth(settings: Settings, store: Store, metrics: Metrics, idle: Idle) -> Truth:
+    """The comparison of live answers with exact search, as often as the settings allow."""
+    budget = Budget(settings.truth_budget, SAVED_TRUTH)
+    return Truth(store, metrics.truth, idle, settings.truth_share, budget, lambda reason: None)
 
 
 def load_model(settings: Settings) -> Embedder | None:

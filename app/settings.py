@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     """Searches that may wait for a thread before further ones are answered with a 503."""
     keep_queries: int = Field(0, ge=0, le=1_000_000)
     """Recent query vectors, never texts, that are kept in memory to measure and calibrate recall with; 0 keeps none."""
+    truth_share: float = Field(0.01, ge=0, le=1, allow_inf_nan=False)
+    """The share of live queries whose answers are compared with exact search when nobody searches; 0 compares none."""
+    truth_budget: float = Field(0.01, gt=0, le=1, allow_inf_nan=False)
+    """The share of the time that these comparisons may take at most; queries beyond it are left out."""
     shutdown_seconds: int = Field(20, ge=1)
     """How long requests in flight may take to finish at shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
 
 from app.service import Service
 from embedders import HashEmbedder
+from index_cases import until
 from service import fill, running
 
 
@@ -31,3 +35,49 @@ def test_no_query_is_kept_by_default(tmp_path: Path) -> None:
         fill(client)
         client.post("/search", json={"query": "sort a list"})
         assert len(client.app.state.service.reservoir) == 0  # type: ignore[attr-defined]
+
+
+def series(client: TestClient) -> dict[str, float]:
+    """Values by the name of the series; of those with labels the last."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {one.name: one.value for family in families for one in family.samples}
+
+
+def test_live_answers_are_compared_with_exact_search(tmp_path: Path) -> None:
+    """The statistics and the metrics tell the recall of a funnel that is too narrow; the probe is no live query."""
+    with running(tmp_path, truth_share=1) as client:
+        documents = [{"id": f"d{i}", "text": f"word{i % 7} word{i % 11} word{i % 13} word{i}"} for i in range(300)]
+        assert client.post("/ingest", json={"documents": documents}).status_code == 200
+        client.get("/readyz")
+        queries = [f"word{i} word{i + 1} word{i + 50}" for i in range(60)]
+        for query in queries:
+            body = {"query": query, "limit": 10, "shortlist": 10}
+            assert client.post("/search", json=body).status_code == 200
+        exact = client.post("/search", json={"queries": queries, "exact": True}).json()["results"]
+        narrow = client.post("/search", json={"queries": queries, "shortlist": 10}).json()["results"]
+        until(lambda: bool(client.get("/stats").json()["truth"]["compared"] == 120))
+        truth, found = client.get("/stats").json()["truth"], series(client)
+    shares = [
+        sum(hit["score"] >= best[-1]["score"] - 1e-6 for hit in hits) / 10
+        for hits, best in zip(narrow, exact, strict=True)
+    ]
+    assert np.mean(shares) < 0.9
+    assert truth["recall"] == pytest.approx(np.mean(shares), abs=1e-3)
+    assert found["funnel_truth_recall"] == pytest.approx(np.mean(shares), abs=1e-3)
+    assert found["funnel_truth_queries_total"] == 120
+    assert (truth["target"], truth["estimate_error"], truth["warning"]) == (None, None, None)  # nothing was promised
+
+
+def test_comparisons_can_be_switched_off(tmp_path: Path) -> None:
+    """The statistics say so by a null."""
+    with running(tmp_path, truth_share=0) as client:
+        assert client.get("/stats").json()["truth"] is None
+
+
+def test_answers_with_an_estimate_are_counted_by_it(tmp_path: Path) -> None:
+    """An exact answer is estimated at 1."""
+    with running(tmp_path) as client:
+        fill(client)
+        client.post("/search", json={"query": "sort a list", "exact": True})
+        found = series(client)
+    assert (found["funnel_search_recall_estimate_count"], found["funnel_search_recall_estimate_sum"]) == (1, 1)
