@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     """The largest limit + offset of a search."""
     max_shortlist: int = Field(10_000, ge=1)
     """The largest shortlist of a search, unless it covers the whole collection."""
-    default_recall: float | None = Field(0.98, gt=0, le=1, allow_inf_nan=False)
+    default_recall: float | None = Field(0.99, gt=0, le=1, allow_inf_nan=False)
     """The target recall of a search that names none, once the index is calibrated; before, a default shortlist."""
     max_queries: int = Field(64, ge=1)
     """The most queries in one search request."""
@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Searches that run at the same time."""
     search_queue: int = Field(256, ge=1)
     """Searches that may wait for a thread before further ones are answered with a 503."""
+    ease_recall: float | None = Field(None, gt=0, lt=1, allow_inf_nan=False)
+    """The least recall that searches by a target may step down to while many wait; unset, load changes no target."""
     keep_queries: int = Field(0, ge=0, le=1_000_000)
     """Recent query vectors, never texts, that are kept in memory to measure and calibrate recall with; 0 keeps none."""
     truth_share: float = Field(0.01, ge=0, le=1, allow_inf_nan=False)

@@ -26,7 +26,7 @@ class StoreOptions:
     flat_limit: int = 100_000
     max_limit: int = 1_000
     max_shortlist: int = 10_000
-    default_recall: float | None = 0.98
+    default_recall: float | None = 0.99
 
     def __post_init__(self) -> None:
         for name, words in ALLOWED.items():
