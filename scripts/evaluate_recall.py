@@ -12,11 +12,12 @@ certificates, cascades. Vectors are kept below .cache/vectors: embedding `all` t
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import recall_page
-from harness import console, store_results
+from harness import console, origin, store_results
 from recall_cases import MODELS, Case, load_case, stored
 from recall_extras import cascades, certificates, doubled, filters
 from recall_measures import Truth, calibrated, stored_as_queries, targets
@@ -63,6 +64,15 @@ def _targeted(store: Any, asked: Asked, truth: Truth, places: Any) -> dict[str, 
     return told | {"targets": targets(truth, places)}
 
 
+def kept(path: Path | None, result: dict[str, Any], parts: list[str]) -> dict[str, Any]:
+    """The result with the parts that the file has of the same collection and model; each tells what made it."""
+    made = {part: {name: origin()[name] for name in ("command", "commit")} for part in parts}
+    before = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    if any(before.get(name) != result[name] for name in ("collection", "model", "documents")):
+        return {**result, "made": made}
+    return {**before, **result, "made": before["made"] | made}
+
+
 def main() -> None:
     """Parse arguments, measure, store; or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,7 +95,8 @@ def main() -> None:
     console.print(f"{case.name}, {case.model}: {len(case.documents):,} documents, {len(case.queries):,} queries")
     if len(case.queries) <= arguments.calibration:
         parser.error(f"--calibration must be less than the {len(case.queries)} queries, got {arguments.calibration}")
-    store_results(arguments.out, measure(case, arguments.calibration, arguments.parts, arguments.data))
+    result = measure(case, arguments.calibration, arguments.parts, arguments.data)
+    store_results(arguments.out, kept(arguments.out, result, arguments.parts))
 
 
 if __name__ == "__main__":
