@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import faiss
 import numpy as np
 
 from index import bits
@@ -68,6 +69,7 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
     ks = tuple(k for k in KS if k * NARROWEST <= view.count)
     if not ks or view.searched.exact_only:
         raise InvalidInput(f"{view.count} documents are searched exactly: there is nothing to calibrate")
+    faiss.omp_set_num_threads(1)  # of this thread: reranks of a few rows wait for each other's threads otherwise
     started = time.perf_counter()
     depth = _depth(view, asked.vectors[:PROBED])
     work = _Work(view, asked, ks, most, depth, progress, seed)
