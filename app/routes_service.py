@@ -30,9 +30,10 @@ async def get_info(service: ServiceDep) -> Response:
 async def get_stats(service: ServiceDep) -> dict[str, Any]:
     """The state of the index and of the queues right now."""
     stats = await service.calls.run(service.store.stats)
+    easing = service.easing.describe(service.searches.depth)
     truth = await service.calls.run(service.truth.describe)
     fingerprint = service.store.space.fingerprint_id
-    return {**stats, "fingerprint": fingerprint, "waiting": service.waiting, "truth": truth}
+    return {**stats, "fingerprint": fingerprint, "waiting": service.waiting, "truth": truth, "easing": easing}
 
 
 @router.get("/livez", summary="Is the process alive?", response_model=Status)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from app.easing import Eased
 from app.encoder import Encoded
 from app.problems import Refused
 from app.requests import SearchRequest
@@ -27,7 +28,11 @@ async def search(service: Service, request: SearchRequest) -> dict[str, Any]:
     asked = await within(query.deadline, embed(service, request))
     submitted = perf_counter()
     latest = None if query.deadline is None else query.deadline + GRACE
-    answers, begun = await within(latest, service.searches.run(_search, service, asked.vectors, query))
+    eased = _eased(service, query)
+    planned = eased.query if eased else query
+    answers, begun = await within(latest, service.searches.run(_search, service, asked.vectors, planned))
+    if eased:
+        answers = [eased.marked(answer) for answer in answers]
     timing = {
         "queue": asked.queue_ms + (begun - submitted) * 1e3,
         "embed": asked.embed_ms,
@@ -145,6 +150,12 @@ def funnel_body(answer: Answer) -> dict[str, Any]:
 def rounded(share: float | None) -> float | None:
     """Four digits: more would claim to know more than was measured."""
     return None if share is None else round(share, 4)
+
+
+def _eased(service: Service, query: Query) -> Eased | None:
+    """The search as the load allows it; None when it stays as it is. Without a calibration no target is cheaper."""
+    eased = service.easing.of(query, service.searches.depth)
+    return eased if eased and service.store.calibration else None
 
 
 def _search(service: Service, vectors: np.ndarray, query: Query) -> tuple[list[Answer], float]:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from app.budget import Budget
 from app.busy import Slots
+from app.easing import Easing
 from app.embedder import Embedder, load_embedder
 from app.encoder import Encoder
 from app.idle import Idle
@@ -44,6 +45,7 @@ class Service:
     metrics: Metrics
     reservoir: Reservoir
     truth: Truth
+    easing: Easing
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
     @property
@@ -95,9 +97,12 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         stack.push_async_callback(anyio.to_thread.run_sync, calls.close)
         ingests = Slots("ingests", settings.ingest_queue)
         reservoir = Reservoir(settings.keep_queries)
+        easing = Easing(settings.ease_recall, settings.search_threads, settings.default_recall)
         truth = open_truth(settings, store, metrics, Idle(lambda: searches.busy))
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
-        service = Service(settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth)
+        service = Service(
+            settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, easing
+        )
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):
             log.warning(warning)
         yield service
