@@ -26,7 +26,7 @@ DENSE_FROM = 64  # rows from which there is a stop between two doublings: a look
 CORRECTED_FROM = 64  # rows scored when the order is corrected for the first time, then at every fourfold
 CORRECTED_AGAIN = 4
 RIDGE = 4.0  # in units of a unit prefix's square: what so many rows in one direction would weigh
-POOL = 16  # times the rows of a stretch are kept by a scan, which costs the same whatever it keeps; of a graph 1
+POOL = 16  # times the rows of the first stretch are kept by a scan, so that the first correction needs no other
 ENOUGH = 4  # times the rows of a stretch are a pool that need not be fetched anew
 LEAST_VARIANCE = 1e-6  # of a residual, about the rounding of bfloat16 rows
 SLOPES = 0.1, 2.0  # of full scores over prefix scores: what lies outside is noise
@@ -111,7 +111,8 @@ class Descent:
         self._corrects = corrects
         self._corrected_at = CORRECTED_FROM
         self.strategy = "none"
-        self._pending, self._pending_scores = self._next(CORRECTED_FROM)
+        pool = 1 if view.shortlist.graph else POOL
+        self._pending, self._pending_scores = self._next(pool * CORRECTED_FROM)
         self.rows = np.empty(0, dtype=np.int64)
         self.scores = np.empty(0, dtype=np.float32)
         self._ordered_by = np.empty(0, dtype=np.float32)  # inner products with the order in force
@@ -147,8 +148,7 @@ class Descent:
         return signs(self.scores, self._ordered_by, best_left, self.matching, k)
 
     def _next(self, keep: int) -> tuple[np.ndarray, np.ndarray]:
-        pool = POOL if self._view.shortlist.graph is None else 1
-        keep = min(pool * keep, self.matching)
+        keep = min(keep, self.matching)
         rows, scores, self.strategy = first_stage(self._view, self._order, keep, self._allowed, self._depth)
         if self._work is not None:
             self._work.narrowed(compared(self._view, keep, self._allowed, self.strategy))
