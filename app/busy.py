@@ -16,6 +16,10 @@ class ShuttingDown(Exception):
     """The service stops; what still waits is not computed any more."""
 
 
+class RecallBusy(Exception):
+    """A run of the recall measurement that somebody asked for is not done yet; there is one at a time."""
+
+
 class Stalled(Exception):
     """A body has begun and does not go on."""
 

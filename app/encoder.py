@@ -51,6 +51,10 @@ class Encoder:
             self._remember(text, vector)
         return Encoded(_stack(known, texts), done.queue_ms, done.run_ms)
 
+    async def unasked(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, dim) vectors of query texts that nobody asked for, which are not remembered in place of what was."""
+        return (await self._queries.do(texts)).value
+
     async def documents(self, texts: Sequence[str]) -> Embedded:
         """Vectors of document texts; EncoderBusy when too many batches are waiting."""
         return (await self._documents.do(texts)).value

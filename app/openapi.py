@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app import matrix_requests, requests
+from app import matrix_requests, recall_requests, requests
 from app.problems import MEDIA_TYPE, PROBLEMS
 from app.responses import ProblemShape, Progress, Summary
 
@@ -17,6 +17,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     matrix_requests.EmbeddingsRequest,
     matrix_requests.QueryMapRequest,
     matrix_requests.RotationRequest,
+    recall_requests.RecallRequest,
     requests.CountRequest,
     requests.DeleteRequest,
     requests.DocumentBody,

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.busy import Busy, ShuttingDown, Stalled
+from app.busy import Busy, RecallBusy, ShuttingDown, Stalled
 from index import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -51,6 +51,7 @@ PROBLEMS = {
             "Vectors of two embedding spaces cannot be compared; GET /info names the index's own one.",
         ),
         Problem("rotation-busy", 409, "A rotation is being applied", "One at a time; try again when it is done."),
+        Problem("recall-busy", 409, "Recall is being measured", "One run at a time; wait for it, or cancel it."),
         Problem("write-conflict", 409, "The document keeps changing", "Others write it too; try again."),
         Problem(
             "body-too-large",
@@ -99,6 +100,7 @@ BY_ERROR: Mapping[type[BaseException], str] = {
     errors.StoreUnavailable: "store-unavailable",
     errors.StoreCorrupt: "store-corrupt",
     Busy: "queue-full",
+    RecallBusy: "recall-busy",
     Stalled: "upload-stalled",
     ShuttingDown: "shutting-down",
     ClientDisconnect: "client-closed",

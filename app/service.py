@@ -3,7 +3,7 @@
 import logging
 import os
 from asyncio import Lock
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -19,6 +19,7 @@ from app.encoder import Encoder
 from app.idle import Idle
 from app.metrics import Metrics
 from app.pools import Pool
+from app.recalling import Recalls, open_recalls
 from app.reservoir import Reservoir
 from app.settings import Settings, SettingsError, store_options, unknown_variables
 from app.truth import Truth
@@ -45,6 +46,7 @@ class Service:
     metrics: Metrics
     reservoir: Reservoir
     truth: Truth
+    recall: Recalls
     easing: Easing
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
@@ -98,20 +100,22 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         ingests = Slots("ingests", settings.ingest_queue)
         reservoir = Reservoir(settings.keep_queries)
         easing = Easing(settings.ease_recall, settings.search_threads, settings.default_recall)
-        truth = open_truth(settings, store, metrics, Idle(lambda: searches.busy))
+        recall = open_recalls(settings, store, encoder, searches, reservoir.vectors)
+        stack.push_async_callback(anyio.to_thread.run_sync, recall.close)
+        truth = open_truth(settings, store, metrics, Idle(lambda: searches.busy), recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
         service = Service(
-            settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, easing
+            settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, recall, easing
         )
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):
             log.warning(warning)
         yield service
 
 
-def open_truth(settings: Settings, store: Store, metrics: Metrics, idle: Idle) -> Truth:
+def open_truth(settings: Settings, store: Store, metrics: Metrics, idle: Idle, wanted: Callable[[str], None]) -> Truth:
     """The comparison of live answers with exact search, as often as the settings allow."""
     budget = Budget(settings.truth_budget, SAVED_TRUTH)
-    return Truth(store, metrics.truth, idle, settings.truth_share, budget, lambda reason: None)
+    return Truth(store, metrics.truth, idle, settings.truth_share, budget, wanted)
 
 
 def load_model(settings: Settings) -> Embedder | None:

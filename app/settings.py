@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     """The largest shortlist of a search, unless it covers the whole collection."""
     default_recall: float | None = Field(0.99, gt=0, le=1, allow_inf_nan=False)
     """The target recall of a search that names none, once the index is calibrated; before, a default shortlist."""
+    auto_calibrate: bool = True
+    """Calibrate target recalls by itself in the background, once there are enough documents and when they changed."""
+    calibrate_from: int = Field(5_000, ge=100)
+    """Documents from which on the service calibrates by itself; a default shortlist serves fewer well."""
     max_queries: int = Field(64, ge=1)
     """The most queries in one search request."""
     max_body_bytes: int = Field(64 * MIB, ge=1_024)

@@ -7,12 +7,14 @@ import numpy as np
 
 from index import documents as table
 from index import filters
-from index.calibrating import Asked
+from index.calibrating import Asked, Progress, calibrate
+from index.calibration import Calibration
 from index.calibrations import Calibrations
 from index.curve import Curve, cascades, ladder
 from index.database import Documents
 from index.document import StoredDocument
 from index.matching import Matching
+from index.matryoshka import check_vector, normalise
 from index.options import StoreOptions
 from index.plan import Plan, Stage, make_plan
 from index.query import Query
@@ -58,20 +60,37 @@ class Measuring:
             queries = [Query(limit=k, exact=True)]
         return [make_plan(query, view.searched, view.count, self._options) for query in queries]
 
-    def targets(self, k: int) -> list[Plan]:
-        """The plans of target recalls; none without a calibration in force that knows this k."""
+    def targets(self, k: int, calibration: Calibration) -> list[Plan]:
+        """The plans of target recalls by a calibration; none where it does not know this k."""
         view = self._newest()
-        calibration = self._calibrations.of(view)
-        if calibration is None or calibration.bucket(k) is None or view.searched.exact_only:
+        if calibration.bucket(k) is None:
             return []
         queries = [Query(limit=k, target_recall=target) for target in TARGETS]
         return [make_plan(query, view.searched, view.count, self._options, calibration.most) for query in queries]
 
-    def curve(self, asked: Asked, k: int, filter: Mapping[str, Any] | None = None) -> Curve:
-        """For the documents that match a filter, with the calibration in force; raises InvalidFilter."""
+    def curve(
+        self, asked: Asked, k: int, filter: Mapping[str, Any] | None = None, calibration: Calibration | None = None
+    ) -> Curve:
+        """For the documents that match a filter; raises InvalidFilter."""
         view = self._newest()
         node = None if filter is None else filters.parse(filter)
-        return Curve(view, asked, k, self._matching.allowed(view, node), self._calibrations.of(view))
+        return Curve(view, asked, k, self._matching.allowed(view, node), calibration)
+
+    def calibrated(self, asked: Asked, progress: Progress, seed: int = 0) -> Calibration:
+        """What `Store.calibrate` makes, without putting it in force."""
+        return calibrate(self._newest(), asked, self._options.max_shortlist, progress, seed)
+
+    def put(self, calibration: Calibration) -> bool:
+        """Put one in force; whether it is: a rotation that was applied meanwhile has made it void."""
+        self._calibrations.put(calibration)
+        return self._calibrations.of(self._newest()) is calibration
+
+    def units(self, vectors: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """(q, dim) unit queries as searches take them, under the query map; raises InvalidVector."""
+        view = self._newest()
+        rows = [check_vector(vector, view.space.dim) for vector in vectors]
+        unit = normalise(np.stack(rows)) if rows else np.empty((0, view.space.dim), dtype=np.float32)
+        return unit if view.query_map is None or not len(unit) else view.query_map.of(unit)
 
     def draw(self, size: int, seed: int = 0) -> list[StoredDocument]:
         """At most `size` documents in random order, without their vectors."""

@@ -138,17 +138,20 @@ def test_progress_ends_at_its_total_and_can_stop_the_work(store: Store) -> None:
         curve.points(store.measuring.plans(K, [20]), stop)
 
 
-def test_targets_need_a_calibration_and_are_met_on_other_queries(tmp_path: Path) -> None:
+def test_a_calibration_changes_nothing_before_it_is_put_in_force_and_its_targets_are_met_on_other_queries(tmp_path: Path) -> None:
     """None before; afterwards more is found, by more rows, for a higher target."""
     with opened(tmp_path) as store:
         fill(store, unit_vectors(3_000))
-        assert store.measuring.targets(K) == []
         assert store.measuring.asked_for() == "there is no calibration yet"
-        store.calibrate(Asked(unit_vectors(300, seed=3), "test", True))
-        assert store.measuring.asked_for() is None
-        curve = store.measuring.curve(asked(), K)
+        calibration = store.measuring.calibrated(Asked(unit_vectors(300, seed=3), "test", True), silent)
+        assert store.calibration is None
+        curve = store.measuring.curve(asked(), K, calibration=calibration)
         curve.look_up(silent)
-        points = curve.points(store.measuring.targets(K), silent)
+        points = curve.points(store.measuring.targets(K, calibration), silent)
+        assert store.measuring.targets(1_000, calibration) == []
+        assert store.measuring.put(calibration)
+        assert store.calibration is calibration
+        assert store.measuring.asked_for() is None
         assert [point.plan.target for point in points] == [0.9, 0.95, 0.98, 0.99]
         assert points[0].rows < points[-1].rows
         for point in points:

@@ -205,7 +205,7 @@ def test_the_examples_of_the_description_work(client: TestClient) -> None:
                 if "matrix" in example["value"]:  # an example of two numbers is refused for its shape alone
                     assert "32 x 32 matrix, got shape (2, 2)" in answer.json()["detail"]
                 else:
-                    assert answer.status_code == 200, (path, answer.text)
+                    assert answer.status_code in (200, 202), (path, answer.text)
                 tried += 1
     assert tried >= 9
 
