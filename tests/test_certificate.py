@@ -17,12 +17,14 @@ from index.view import View
 from index_cases import random_rotation
 from recall_cases import allowed_of, collection, rule_of, unit, view_of
 
-KINDS = ("random", "topics", "copies", "prefix alone", "tails alone")
+KINDS = ("random", "topics", "copies", "prefix alone", "tails alone", "adversary", "adversary")
 
 
 def vectors_of(kind: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(rows, 32) documents and a query: unrelated, known-item, or with the energy all in one part."""
     rng = np.random.default_rng(seed)
+    if kind == "adversary":
+        return adversary(rows, rng)
     documents = unit(rng.standard_normal((rows, 32))) if kind == "random" else collection(rows, 0, seed)[0]
     if kind == "copies":
         documents = unit(documents[rng.integers(rows, size=rows)] + 1e-7 * rng.standard_normal((rows, 32)))
@@ -32,6 +34,21 @@ def vectors_of(kind: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]
         documents[:, :8] *= 1e-3
     near = documents[rng.integers(rows)] + rng.choice([0.0, 0.01, 0.1, 0.5]) * rng.standard_normal(32)
     return unit(documents), unit(near)
+
+
+def adversary(rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Documents that have the highest score there can be for their prefix cosine, and a few that are shortlisted
+    before them with scores about as high."""
+    query = unit(rng.standard_normal(32) * np.where(np.arange(32) < 8, rng.uniform(0.5, 3), 1.0))
+    prefix, tail = np.linalg.norm(query[:8]), np.linalg.norm(query[8:])
+    cosines = rng.uniform(0.1, 0.9) + rng.uniform(-0.1, 0.1, size=rows)
+    across = rng.standard_normal((rows, 8))
+    across -= np.outer(across @ query[:8], query[:8]) / prefix**2
+    fronts = np.outer(cosines, query[:8] / prefix) + np.sqrt(1 - cosines**2)[:, None] * unit(across)
+    share = prefix * cosines / np.hypot(prefix * cosines, tail)  # where the score is highest
+    share = np.clip(share + rng.choice([0.0, 0.1], size=rows) * rng.standard_normal(rows), 0, 1)
+    backs = np.outer(np.sqrt(1 - share**2), query[8:] / tail)
+    return unit(np.concatenate([fronts * share[:, None], backs], axis=1)), query
 
 
 def narrowed(view: View, query: np.ndarray, shortlist: int, wanted: int, allowed: Allowed | None) -> Ranking:
