@@ -3,7 +3,7 @@
 import logging
 import os
 from asyncio import Lock
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -11,7 +11,6 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import Depends, Request
 
-from app.budget import Budget
 from app.busy import Slots
 from app.easing import Easing
 from app.embedder import Embedder, load_embedder
@@ -22,13 +21,12 @@ from app.pools import Pool
 from app.recalling import Recalls, open_recalls
 from app.reservoir import Reservoir
 from app.settings import Settings, SettingsError, store_options, unknown_variables
-from app.truth import Truth
+from app.truth import Truth, open_truth
 from index.space import Space
 from index.store import Store
 
 CALL_THREADS = 8  # reads and writes of documents; writes that meet share one fsync
 UNTRAINED_PREFIX_DIM = 64
-SAVED_TRUTH = 10.0  # seconds of exact scans that a quiet time saves up
 log = logging.getLogger(__name__)
 
 
@@ -102,7 +100,7 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         easing = Easing(settings.ease_recall, settings.search_threads, settings.default_recall)
         recall = open_recalls(settings, store, encoder, searches, reservoir.vectors)
         stack.push_async_callback(anyio.to_thread.run_sync, recall.close)
-        truth = open_truth(settings, store, metrics, Idle(lambda: searches.busy), recall.wanted)
+        truth = open_truth(settings, store, metrics.truth, Idle(lambda: searches.busy), recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
         service = Service(
             settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, recall, easing
@@ -110,12 +108,6 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):
             log.warning(warning)
         yield service
-
-
-def open_truth(settings: Settings, store: Store, metrics: Metrics, idle: Idle, wanted: Callable[[str], None]) -> Truth:
-    """The comparison of live answers with exact search, as often as the settings allow."""
-    budget = Budget(settings.truth_budget, SAVED_TRUTH)
-    return Truth(store, metrics.truth, idle, settings.truth_share, budget, wanted)
 
 
 def load_model(settings: Settings) -> Embedder | None:

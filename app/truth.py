@@ -15,8 +15,9 @@ import numpy as np
 from app.budget import Budget
 from app.busy import ShuttingDown
 from app.idle import Idle
+from app.settings import Settings
 from app.truth_metrics import TruthMetrics
-from app.truth_watch import Watch
+from app.truth_watch import TruthWatch
 from index.errors import FunnelError
 from index.query import Answer, Query
 from index.shadow import Shadow, recalls
@@ -25,6 +26,7 @@ from index.view import View
 
 QUEUE = 64  # answers that wait to be compared
 TOGETHER = 16  # of them share a scan
+SAVED = 10.0  # seconds of scanning that a quiet time saves up
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ class Pending:
 
 
 class Truth:
-    """Takes a share of the live answers, compares them in a thread of its own and tells a `Watch`.
+    """Takes a share of the live answers, compares them in a thread of its own and tells a `TruthWatch`.
 
     What is compared are rankings that a calibration speaks of: a whole top k with full scores, for a text or a
     vector, in time. An answer that is exact by construction has recall 1 without a scan.
@@ -56,7 +58,7 @@ class Truth:
     ) -> None:
         """`share` of the answers is taken, by `seed` at random; `wanted` hears why a recalibration is needed."""
         self._store, self._metrics, self._idle, self._share, self._budget = store, metrics, idle, share, budget
-        self._watch = Watch(lambda: _calibration_id(store), metrics, wanted)
+        self._watch = TruthWatch(lambda: _calibration_id(store), metrics, wanted)
         self._random, self._left_out = random.Random(seed), Counter[str]()
         self._queue: deque[Pending] = deque()
         self._changed, self._stopped = Condition(), False
@@ -156,6 +158,13 @@ class Truth:
             return recalls(shadows, give_way)
         finally:
             self._budget.spend(time.perf_counter() - began - waited)
+
+
+def open_truth(
+    settings: Settings, store: Store, metrics: TruthMetrics, idle: Idle, wanted: Callable[[str], None]
+) -> Truth:
+    """The comparisons of a service, as many as its settings allow."""
+    return Truth(store, metrics, idle, settings.truth_share, Budget(settings.truth_budget, SAVED), wanted)
 
 
 def _comparable(query: Query) -> bool:

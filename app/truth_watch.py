@@ -12,7 +12,7 @@ from index.query import Answer
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class TruthWatch:
     """Takes compared answers one by one; may be used from any thread.
 
     Another calibration is another promise: the window is emptied then, and the warning lifted.
@@ -43,7 +43,7 @@ class Watch:
             if asks:
                 self._ask_at = self._compared + WINDOW  # again when all of the window is new
         if asks:
-            log.warning("%s; a recalibration is asked for", asks)
+            log.warning("%s: a recalibration is due", asks)
             self._wanted(asks)
 
     def describe(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from app.budget import Budget
 from app.idle import Idle
 from app.truth import QUEUE, Truth
 from app.truth_metrics import TruthMetrics
-from app.truth_watch import Watch
+from app.truth_watch import TruthWatch
 from app.truth_window import ENOUGH, WINDOW
 from index.evaluation import recall_at_k
 from index.query import Answer, Query
@@ -221,7 +221,7 @@ class Recalibration:
         self.calibration_id: str | None = "first"
         self.reasons: list[str] = []
         self.registry = CollectorRegistry()
-        self.watch = Watch(lambda: self.calibration_id, TruthMetrics(self.registry), self.reasons.append)
+        self.watch = TruthWatch(lambda: self.calibration_id, TruthMetrics(self.registry), self.reasons.append)
 
     def answered(self, recall: float, times: int, **said: Any) -> None:
         """So many answers with the same recall."""
