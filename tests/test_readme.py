@@ -25,6 +25,7 @@ ELSEWHERE = {
     "docker compose run": "it needs a Docker daemon",
     ".venv/bin/funnel adapt": "it needs a thousand documents; tests/test_cli_adapt.py runs it",
     ".venv/bin/funnel evaluate": "it needs a collection; tests/test_cli_evaluate.py runs it",
+    ".venv/bin/funnel recall": "it needs hundreds of documents; tests/test_cli_recall.py runs it",
     ".venv/bin/funnel train": "it needs a base and pairs; tests/test_train_cli.py runs it",
 }
 RUN = ("curl ", "echo ", ".venv/bin/funnel ")
