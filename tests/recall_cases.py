@@ -7,6 +7,7 @@ query, so that there is something to adapt to. None of it tells what real embedd
 from collections.abc import Sequence
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 from index import bits
@@ -65,6 +66,7 @@ def view_of(
     space: Space = SPACE,
 ) -> View:
     """A view of (n, dim) unit rows as a store has it, all of them live, the first `in_graph` in an HNSW graph."""
+    faiss.omp_set_num_threads(1)  # as in every thread that searches
     codec = make_codec(storage, space.dim)
     matrix = codec.encode(vectors)
     made = prefixes(codec.decode(matrix), space.prefix_dim, rotation)

@@ -1,0 +1,120 @@
+"""From traces to curves and estimates, on traces whose law is known."""
+
+import numpy as np
+import pytest
+
+from index.calibration import Bucket, Curve
+from index.descent import SIGNS, lengths
+from index.learning import learn
+from index.tracing import Trace
+
+K = 10
+RNG = np.random.default_rng(0)
+MARGIN, ROWS = SIGNS.index("margin"), SIGNS.index("log_rows")
+
+
+def known(rng: np.random.Generator, hardness: float) -> Trace:
+    """Ten results, found one after the other at exponential depths; the margin tells how many, with noise."""
+    rows = np.array(list(lengths(2_000)))
+    depths = rng.exponential(hardness, size=K)
+    missing = np.where(rows >= K, (depths[:, None] > rows).mean(axis=0), 1.0)
+    expected = np.exp(-rows / hardness)
+    signs = rng.standard_normal((len(rows), len(SIGNS))) * 0.1
+    signs[:, MARGIN] = -np.log(expected + 1e-3) + 0.1 * rng.standard_normal(len(rows))
+    signs[:, ROWS] = np.log(rows)
+    return Trace(rows, signs[None], missing[None], np.arange(len(rows)) * 1e-4)
+
+
+def traces(number: int, seed: int = 0) -> list[Trace]:
+    """Queries of very different hardness, in random order."""
+    rng = np.random.default_rng(seed)
+    return [known(rng, float(hardness)) for hardness in rng.lognormal(3.5, 1.0, size=number)]
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Bucket:
+    """Learned from 600 queries."""
+    made = learn({1.0: traces(600), 0.1: traces(300, 1)}, {1.0: traces(600), 0.1: traces(300, 1)}, (K,))
+    assert [one.k for one in made] == [K]
+    assert set(made[0].curves) == {1.0, 0.1}
+    return made[0]
+
+
+def stopped(bucket: Bucket, curve: Curve, place: int, fresh: list[Trace]) -> tuple[np.ndarray, ...]:
+    """Recall, rows, estimate and lower bound of each query at a point of the curve."""
+    found = []
+    for one in fresh:
+        long = one.rows >= K
+        signs, missing, rows = one.signs[0, long], one.missing[0, long], one.rows[long]
+        low = bucket.model.log_rate(signs) <= curve.rates[place]
+        at = int(low.argmax()) if low.any() else len(low) - 1
+        told = curve.stopped.of(float(bucket.model.log_missing(signs[at])))
+        found.append((1 - missing[at], rows[at], *told))
+    return tuple(np.array(column) for column in zip(*found, strict=True))
+
+
+def test_along_a_curve_rates_fall_and_recall_and_work_rise(bucket: Bucket) -> None:
+    """From hardly anything to everything, on the queries that the model was not fitted on."""
+    for share, queries in ((1.0, 360), (0.1, 180)):
+        curve = bucket.curves[share]
+        assert curve.queries == queries
+        assert (np.diff(curve.rates) < 0).all()
+        assert (np.diff(curve.recall) >= 0).all()
+        assert (np.diff(curve.rows) >= 0).all()
+        assert curve.recall[0] < 0.7
+        assert curve.recall[-1] > 0.99
+
+
+@pytest.mark.parametrize("target", [0.9, 0.95, 0.98])
+def test_what_was_learned_holds_for_new_queries(bucket: Bucket, target: float) -> None:
+    """Mean recall and mean work within noise of the curve; the mean estimate near the truth."""
+    curve = bucket.curves[1.0]
+    place = curve.place(target)
+    assert place is not None
+    recall, rows, estimates, _ = stopped(bucket, curve, place, traces(3_000, 7))
+    assert target - 0.01 <= recall.mean() <= target + 0.03
+    assert rows.mean() == pytest.approx(curve.rows[place], rel=0.15)
+    assert abs(estimates.mean() - recall.mean()) <= 0.015
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
+def test_nine_of_ten_new_queries_reach_the_lower_bound(bucket: Bucket, target: float) -> None:
+    """At the stops of this target; it is no trivial bound."""
+    curve = bucket.curves[1.0]
+    place = curve.place(target)
+    assert place is not None
+    recall, _, _, lower = stopped(bucket, curve, place, traces(3_000, 8))
+    assert (recall >= lower - 1e-9).mean() >= 0.88
+    assert lower.mean() >= target - 0.25
+
+
+def test_stopping_by_the_rate_is_cheaper_than_one_length_for_all(bucket: Bucket) -> None:
+    """At a mean recall of 0.95, hard queries may take what easy ones leave."""
+    curve, fresh = bucket.curves[1.0], traces(2_000, 9)
+    place = curve.place(0.95)
+    assert place is not None
+    recall, rows, *_ = stopped(bucket, curve, place, fresh)
+    grid, missing = fresh[0].rows, np.mean([one.missing[0] for one in fresh], axis=0)
+    fixed = grid[np.flatnonzero(missing <= 1 - recall.mean())[0]]
+    assert rows.mean() < fixed / 1.5
+
+
+def test_estimators_never_fall(bucket: Bucket) -> None:
+    """Less missing by the model is more recall, for the mean and for the bound, after stops and at given lengths."""
+    for curve in bucket.curves.values():
+        for told in (curve.stopped, curve.plain):
+            assert (np.diff(told.levels) <= 0).all()
+            assert (np.diff(told.recall) >= 0).all()
+            assert (np.diff(told.lower) >= 0).all()
+            assert 0 <= told.recall.min() <= told.recall.max() <= 1
+
+
+def test_where_nothing_is_ever_missing_the_shallowest_stop_will_do() -> None:
+    """No regression can be fitted to that; the rule stops at once and every estimate is 1."""
+    easy = [Trace(one.rows, one.signs, np.where(one.rows >= K, 0.0, 1.0)[None], one.seconds) for one in traces(150)]
+    (made,) = learn({1.0: easy}, {1.0: easy}, (K,))
+    curve = made.curves[1.0]
+    place = curve.place(0.98)
+    assert place is not None
+    assert curve.rows[place] == 16
+    assert curve.stopped.of(-3.0) == (1.0, 1.0)
