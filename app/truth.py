@@ -5,7 +5,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition, Thread
 from typing import Any
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """An answer that waits to be compared, and the calibration of its moment."""
+    """An answer that waits to be compared, without its documents, and the calibration of its moment."""
 
     shadow: Shadow
     answer: Answer
@@ -100,7 +100,8 @@ class Truth:
         elif len(self._queue) >= QUEUE:
             self._leave_out("dropped", "queue")
         else:
-            self._put(Pending(self._store.shadow(view, vector, query, answer), answer, _calibration_id(self._store)))
+            shadow = self._store.shadow(view, vector, query, answer)
+            self._put(Pending(shadow, replace(answer, hits=[]), _calibration_id(self._store)))
 
     def _put(self, one: Pending) -> None:
         with self._changed:

@@ -111,30 +111,27 @@ class Gate:
         return self._search(vectors, query)
 
 
-@pytest.fixture(scope="module")
-def vectors() -> tuple[np.ndarray, np.ndarray]:
-    """Documents and queries."""
-    return collection(2_000, 200)
+DOCUMENTS, QUERIES = collection(1_000, 120)
 
 
 @pytest.fixture
-def client(tmp_path: Path, vectors: tuple[np.ndarray, np.ndarray]) -> Iterator[TestClient]:
-    """A calibrated service that may ease down to 0.7."""
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    """A service that may ease down to 0.7, without a calibration."""
     with running(tmp_path, model="none", dim=32, prefix_dim=8, ease_recall=0.7, default_recall=0.98) as client:
-        documents = [{"id": f"d{i}", "vector": row.tolist()} for i, row in enumerate(vectors[0])]
+        documents = [{"id": f"d{i}", "vector": row.tolist()} for i, row in enumerate(DOCUMENTS)]
         assert client.post("/ingest", json={"documents": documents}).status_code == 200
-        client.app.state.service.store.calibrate(asked_of(vectors[1]))  # type: ignore[attr-defined]
         yield client
 
 
 def test_many_searches_at_once_are_eased_and_afterwards_none(
-    client: TestClient, vectors: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty searches wait for two threads: the last of them ask for less and say so; those by a shortlist do not."""
     service: Service = client.app.state.service  # type: ignore[attr-defined]
+    service.store.calibrate(asked_of(QUERIES))
 
     def search(place: int) -> dict[str, Any]:
-        body: dict[str, Any] = {"vector": vectors[1][place].tolist()}
+        body: dict[str, Any] = {"vector": QUERIES[place].tolist()}
         answer = client.post("/search", json=body | ({"shortlist": 50} if place % 4 == 0 else {}))
         assert answer.status_code == 200
         found: dict[str, Any] = answer.json()
@@ -163,12 +160,9 @@ def test_many_searches_at_once_are_eased_and_afterwards_none(
     assert client.get("/stats").json()["easing"]["step"] == 0
 
 
-def test_without_a_calibration_nothing_is_eased(
-    client: TestClient, vectors: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_calibration_nothing_is_eased(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody knows then what a lower target would save."""
     service: Service = client.app.state.service  # type: ignore[attr-defined]
-    service.store.forget_calibration()
     monkeypatch.setattr(type(service.searches), "depth", property(lambda pool: 1_000))
-    answer = client.post("/search", json={"vector": vectors[1][0].tolist(), "target_recall": 0.9}).json()
+    answer = client.post("/search", json={"vector": QUERIES[0].tolist(), "target_recall": 0.9}).json()
     assert (answer["degraded"], answer["funnel"]["target_recall"]) == (None, 0.9)

@@ -1,6 +1,7 @@
 """What a service learns from its live queries, seen from outside."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 from app.service import Service
 from embedders import HashEmbedder
 from index_cases import until
+from recall_cases import asked_of, collection, unit
 from service import fill, running
 
 
@@ -81,3 +83,39 @@ def test_answers_with_an_estimate_are_counted_by_it(tmp_path: Path) -> None:
         client.post("/search", json={"query": "sort a list", "exact": True})
         found = series(client)
     assert (found["funnel_search_recall_estimate_count"], found["funnel_search_recall_estimate_sum"]) == (1, 1)
+
+
+def test_queries_of_another_kind_bring_a_warning(tmp_path: Path) -> None:
+    """While queries are those of the calibration its promises hold; when others come, the drop is told everywhere,
+    and a recalibration asked for."""
+    documents, queries = collection(1_000, 180)
+    others = unit(np.random.default_rng(1).standard_normal((200, 32)))
+    with running(tmp_path, model="none", dim=32, prefix_dim=8, truth_share=1, default_recall=0.95) as client:
+        body = [{"id": f"d{i}", "vector": row.tolist()} for i, row in enumerate(documents)]
+        assert client.post("/ingest", json={"documents": body}).status_code == 200
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        service.store.calibrate(asked_of(queries[:120]))
+
+        def asked(vectors: np.ndarray, before: int) -> dict[str, Any]:
+            for part in np.split(vectors, len(vectors) // 20):
+                client.post("/search", json={"vectors": part.tolist()})
+                until(lambda: bool(client.get("/stats").json()["truth"]["waiting"] == 0))
+            until(lambda: bool(client.get("/stats").json()["truth"]["compared"] == before + len(vectors)))
+            told: dict[str, Any] = client.get("/stats").json()["truth"]
+            return told
+
+        same = asked(queries[120:], 0)
+        assert (same["target"], same["warning"], same["dropped"]) == (0.95, None, 0)
+        assert abs(same["estimate_error"]) < 0.1
+        assert same["coverage"] > 0.7
+        different = asked(others, 60)
+        assert different["recall"] < 0.9
+        assert "95.0% was asked for" in different["warning"]
+        assert series(client)["funnel_truth_warning"] == 1
+        assert series(client)["funnel_truth_false_certificates_total"] == 0
+        watch = service.recall._watch
+        assert watch is not None
+        assert "compared with exact search" in (watch._wanted or "")
+        service.store.forget_calibration()  # as another one would, this begins anew
+        assert client.get("/stats").json()["truth"]["warning"] is None
+        assert series(client)["funnel_truth_warning"] == 0
