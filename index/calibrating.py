@@ -88,7 +88,8 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
         buckets=learn(deep, plain, ks),
         measured={"seconds": round(time.perf_counter() - started, 1), "shares": sorted(deep, reverse=True)},
     )
-    return replace(calibration, calibration_id=named(calibration))
+    done = replace(calibration, calibration_id=named(calibration))
+    return Calibration.from_json(done.to_json())  # as it will be read: a threshold loses digits on its way to a file
 
 
 def named(calibration: Calibration) -> str:

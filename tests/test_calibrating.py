@@ -1,0 +1,134 @@
+"""Making a calibration: what it needs, what it says while it works, and that it changes nothing when it fails."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index import calibrating
+from index.calibrating import Asked, calibrate
+from index.calibration import Calibration
+from index.errors import InvalidInput
+from index.options import StoreOptions
+from index.space import Space
+from index.store import Store
+from index.view import View
+from index_cases import SPACE, fill, opened
+from recall_cases import asked_of, collection, filled, view_of
+
+ROWS, QUERIES = collection(450, 100)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """450 documents, not calibrated."""
+    with filled(tmp_path_factory.mktemp("calibrating") / "data", ROWS) as store:
+        yield store
+
+
+def made(view: View, asked: Asked, seed: int = 0) -> Calibration:
+    """A calibration for shortlists of any length."""
+    return calibrate(view, asked, 10_000, lambda done, steps: None, seed)
+
+
+def test_it_says_where_it_comes_from(store: Store) -> None:
+    """Source, guarantee, number of queries and documents, the longest shortlist, what it belongs to."""
+    asked = replace(asked_of(QUERIES), source="titles", guaranteed=False)
+    told = made(store.view, asked)
+    assert (told.source, told.guaranteed, told.queries, told.rows, told.most) == ("titles", False, 100, 450, 450)
+    assert told.identity == calibrating.identity(store.view)
+    assert told.calibration_id == calibrating.named(replace(told, calibration_id=""))
+    assert [bucket.k for bucket in told.buckets] == [1, 3, 10, 30, 100]
+    assert told.depth == 1.0  # a scan has none
+
+
+def test_the_same_queries_teach_the_same(store: Store) -> None:
+    """But for the time it took."""
+    one, other = (made(store.view, asked_of(QUERIES)) for _ in range(2))
+    plain = [replace(told, calibration_id="", made="", measured={}).to_json() for told in (one, other)]
+    assert plain[0] == plain[1]
+
+
+def test_a_row_of_its_own_is_left_out(store: Store) -> None:
+    """A stored vector finds itself first, which says nothing; without itself it has to look for its neighbours."""
+    chosen = np.random.default_rng(0).choice(450, size=100, replace=False)
+    itself, others = (made(store.view, asked_of(ROWS[chosen], own)) for own in (None, chosen))
+    easy, hard = (told.buckets[0].curves[1.0] for told in (itself, others))
+    assert easy.recall[0] == 1.0
+    assert hard.recall[0] < 0.9
+    assert hard.recall[-1] == 1.0
+
+
+def test_dead_rows_are_not_looked_for(tmp_path: Path) -> None:
+    """What was deleted is neither among the exact results nor among the documents that match."""
+    with filled(tmp_path / "data", ROWS) as store:
+        store.delete_where({"third": True})
+        told = made(store.view, asked_of(QUERIES))
+        assert told.rows == 300
+        curve = told.buckets[0].curves[1.0]
+        assert curve.recall[-1] == 1.0
+        assert curve.rows.max() <= 300
+
+
+def test_a_graph_is_searched_as_deep_as_it_needs() -> None:
+    """efSearch is chosen with the shortlist, and stored with it."""
+    told = made(view_of(ROWS, in_graph=400), asked_of(QUERIES))
+    assert told.depth in calibrating.DEPTHS
+    assert told.identity["first_stage"] == "float32"
+    curve = told.buckets[2].curves[1.0]
+    assert curve.recall[-1] >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("rows", "queries", "space", "words"),
+    [
+        (ROWS, QUERIES[:99], SPACE, "at least 100 queries, got 99"),
+        (ROWS[:3], QUERIES, SPACE, "3 documents are searched exactly"),
+        (ROWS[:0], QUERIES, SPACE, "0 documents"),
+        (ROWS, QUERIES, Space(32, 8, {"model": "test"}, exact_only=True), "450 documents are searched exactly"),
+    ],
+)
+def test_too_little_is_refused(rows: np.ndarray, queries: np.ndarray, space: Space, words: str) -> None:
+    """With both numbers, before any work."""
+    with pytest.raises(InvalidInput, match=words):
+        made(view_of(rows, space=space), asked_of(queries))
+
+
+def test_few_documents_calibrate_what_they_can() -> None:
+    """Only those k that four times as many documents stand against."""
+    told = made(view_of(ROWS[:60]), asked_of(QUERIES))
+    assert [bucket.k for bucket in told.buckets] == [1, 3, 10]
+
+
+def test_progress_rises_to_its_end(store: Store) -> None:
+    """In many small steps, never back, and the last one is all of them."""
+    told: list[tuple[int, int]] = []
+    store.calibrate(asked_of(QUERIES), lambda done, steps: told.append((done, steps)))
+    done, steps = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert len(set(steps)) == 1
+    assert done[-1] == steps[0]
+    assert len(told) > 2 * len(QUERIES)
+    store.forget_calibration()
+
+
+@pytest.mark.parametrize("calls", [0, 100])
+def test_what_progress_raises_ends_the_work(tmp_path: Path, calls: int) -> None:
+    """The calibration in force stays; nothing is written."""
+    with opened(tmp_path / "data", StoreOptions(max_shortlist=200)) as store:
+        fill(store, ROWS)
+        before = store.calibrate(asked_of(QUERIES))
+        assert before.most == 200
+        written = store.layout.calibration.read_bytes()
+        left = iter(range(calls))
+
+        def cancel(done: int, steps: int) -> None:
+            if next(left, None) is None:
+                raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            store.calibrate(asked_of(QUERIES[::-1]), cancel)
+        assert store.calibration is before
+        assert store.layout.calibration.read_bytes() == written
