@@ -18,7 +18,7 @@ from typing import Any
 
 import recall_page
 from harness import console, origin, store_results
-from recall_cases import MODELS, Case, load_case, stored
+from recall_collections import MODELS, Case, load_case, stored
 from recall_extras import cascades, certificates, doubled, filters
 from recall_measures import Truth, calibrated, stored_as_queries, targets
 

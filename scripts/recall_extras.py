@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from harness import cached, console
-from recall_cases import MODELS, Case, add, metadata_of, stored
+from recall_collections import MODELS, Case, add, metadata_of, stored
 from recall_measures import AT_ONCE, LEAN, TIMED, Truth, calibrated, searched, targets
 
 from app.rotating import RotationSettings, learn
@@ -147,7 +147,7 @@ def doubled(case: Case, asked: np.ndarray, test: np.ndarray, data: Path) -> dict
 
 def _others(case: Case, data: Path) -> np.ndarray:
     """As many vectors of other texts: those of `all` that are not in the collection, in random order."""
-    from recall_cases import _texts
+    from recall_collections import _texts
 
     texts, _ = _texts(data, OTHERS)
     subject = MODELS[case.model]()
