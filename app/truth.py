@@ -80,7 +80,8 @@ class Truth:
             return None
         with self._changed:
             left_out = {kind: self._left_out[kind] for kind in ("skipped", "dropped")}
-            return {**self._watch.describe(), **left_out, "waiting": len(self._queue)}
+            waiting = len(self._queue)
+        return {**self._watch.describe(), **left_out, "waiting": waiting}  # takes milliseconds: no search may wait
 
     def close(self) -> None:
         """Give up what waits, and end the thread."""
