@@ -11,6 +11,7 @@ import typer
 
 from app.cli_evaluate import evaluate
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
+from app.cli_recall import recall
 from app.cli_train import train
 
 app = typer.Typer(
@@ -90,6 +91,9 @@ def search(
     shortlist: Annotated[
         int | None, typer.Option(min=1, help="Candidates that are reranked.", show_default="chosen by size")
     ] = None,
+    target_recall: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Share of the exact results to find.", show_default=False)
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare all full vectors.")] = False,
     filter: Annotated[str | None, typer.Option(help="Conditions on metadata, as JSON.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the ranks in both stages.")] = False,
@@ -100,10 +104,12 @@ def search(
     [bold]funnel search "parse a date from text"[/bold]
     [bold]funnel search "compress data" -n 3 --filter '{"kind": {"$in": ["function", "method"]}}'[/bold]
     [bold]funnel search "sort a list" --shortlist 50 --explain --json[/bold]
+    [bold]funnel search "sort a list" --target-recall 0.98[/bold]
     """
     from app.cli_search import run_search
 
-    run_search(query, url, data_dir, limit, shortlist, exact, filter, explain, json)
+    asked = {"limit": limit, "shortlist": shortlist, "target_recall": target_recall, "exact": exact}
+    run_search(query, url, data_dir, asked, filter, explain, json)
 
 
 @app.command()
@@ -223,6 +229,7 @@ def verify(
     run_verify(data_dir, json, forget_damaged)
 
 
+app.command()(recall)
 app.command()(evaluate)
 app.command()(train)
 

@@ -39,7 +39,7 @@ def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
     if not create:
         must_exist(data_dir)
     without: dict[str, Any] = {} if model else {"model": "none", "dim": None}
-    settings = load_settings(data_dir=data_dir, **without)
+    settings = load_settings(data_dir=data_dir, auto_calibrate=False, **without)  # a command is over too soon for it
     hint = f"leave --data-dir out to ask the service that has it (--url {own_url()}), or stop it first"
     with (
         unlocked(hint),

@@ -1,6 +1,7 @@
 """The commands that ask: search, delete, info, stats."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,16 @@ def run_search(
     query: str,
     url: str | None,
     data_dir: Path | None,
-    limit: int,
-    shortlist: int | None,
-    exact: bool,
+    asked: Mapping[str, Any],
     condition: str | None,
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Print what is found for a text."""
-    wanted = {"shortlist": shortlist, "filter": condition and parse_filter(condition)}
+    """Print what is found for a text; `asked` are fields of the request, None where they are left out."""
+    wanted = {**asked, "filter": condition and parse_filter(condition)}
     body = {name: value for name, value in wanted.items() if value is not None}
     with connect(url, data_dir) as client:
-        answer = client.search(query, limit=limit, exact=exact, explain=explain, **body)
+        answer = client.search(query, explain=explain, **body)
     if as_json:
         print_json(answer)
     else:
@@ -92,7 +91,20 @@ def print_results(answer: dict[str, Any], explain: bool) -> None:
 
 
 def how_found(answer: dict[str, Any]) -> str:
-    """`63,436 documents, 64 -> 400, 768 -> 10, 6.7 ms`."""
+    """`63,436 documents, 64 -> 400, 768 -> 10, 6.7 ms`, and what the recall is thought to be."""
     stages = ", ".join(f"{dims} -> {keep}" for dims, keep in answer["funnel"]["stages"])
     degraded = f", degraded: {json.dumps(answer['degraded'])}" if answer["degraded"] else ""
-    return f"{answer['index']['count']:,} documents, {stages}, {answer['timing_ms']['total']:.1f} ms{degraded}"
+    took = f"{answer['timing_ms']['total']:.1f} ms"
+    return f"{answer['index']['count']:,} documents, {stages}, {took}{recall_of(answer['funnel'])}{degraded}"
+
+
+def recall_of(funnel: Mapping[str, Any]) -> str:
+    """`, recall about 0.98 (90 % of answers: at least 0.90), calibration 2026-...`; `, exact` where that is proved."""
+    if funnel["certified"]:
+        return ", exact"
+    if funnel["shortlist_source"] == "uncalibrated":
+        return ", not calibrated: a cautious shortlist for the target; see `funnel recall`"
+    if funnel["recall_estimate"] is None:
+        return ""
+    worth = f"recall about {funnel['recall_estimate']:.3f} (90 % of answers: at least {funnel['recall_lower_90']:.2f})"
+    return f", {worth}, calibration {funnel['calibration_id']}"

@@ -18,12 +18,13 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from app.client_errors import ClientError, ProblemError, Unreachable, problem_of
+from app.client_errors import ClientError, ProblemError, RunEnded, Unreachable, problem_of
 from app.client_ingest import Failure, Totals, chunks, events
+from app.client_recall import followed
 from app.client_retry import Again, once, repeatable, resumable
 from app.client_rotation import embeddings_bodies, embeddings_of, matrix_body, outcome, rows_of
 
-__all__ = ["Client", "ClientError", "Failure", "ProblemError", "Totals", "Unreachable"]
+__all__ = ["Client", "ClientError", "Failure", "ProblemError", "RunEnded", "Totals", "Unreachable"]
 
 Mode = Literal["upsert", "insert_only", "update_only"]
 Answer = TypeVar("Answer")
@@ -153,6 +154,27 @@ class Client:
         """(n, dim) float32 unit vectors of n >= 1 texts."""
         answers = (self._json("POST", "/v1/embeddings", json=body) for body in embeddings_bodies(texts, kind))
         return np.concatenate([embeddings_of(answer) for answer in answers])
+
+    def recall(self, progress: Callable[[str, int, int], None] | None = None, **body: Any) -> dict[str, Any]:
+        """Measure recall, and calibrate: the fields of `POST /recall`; `progress` gets (phase, done, total).
+
+        What is raised meanwhile, Ctrl-C included, cancels the run, which then has changed nothing. RunEnded when
+        there is no result.
+        """
+        begun = self._json("POST", "/recall", json=body)
+        return followed(begun, self.recall_status, self.cancel_recall, progress)
+
+    def recall_status(self) -> dict[str, Any]:
+        """State and result of the run that waits, runs or ran last."""
+        return self._json("GET", "/recall")
+
+    def cancel_recall(self) -> dict[str, Any]:
+        """Give up the run; how it ended."""
+        return self._json("DELETE", "/recall")
+
+    def forget_calibration(self) -> bool:
+        """Search with default shortlists again; whether there was a calibration."""
+        return bool(self._json("DELETE", "/recall/calibration")["forgotten"])
 
     def info(self) -> dict[str, Any]:
         """Model, widths, limits and capabilities of the service."""

@@ -2,6 +2,7 @@
 
 ClientError
 ├── ProblemError     the service answered with a problem (RFC 9457)
+├── RunEnded         a run of the recall measurement ended without a result
 └── Unreachable      the service did not answer at all, or broke off in the middle
 """
 
@@ -27,6 +28,10 @@ class ProblemError(ClientError):
         self.members = members
         self.retry_after = retry_after
         super().__init__(f"{self.title}: {self.detail} ({self.status}, {self.type})")
+
+
+class RunEnded(ClientError):
+    """A run of the recall measurement failed, or somebody cancelled it; nothing was changed."""
 
 
 class Unreachable(ClientError):

@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +24,6 @@ from index.store import Store
 
 ENOUGH_LIVE = 200
 FEW, MANY, LARGE = 1_000, 2_000, 20_000  # queries by default, and from how many documents on there are more
-AT_ONCE = 4  # texts embedded before a live query gets its turn
 SPARE = 1.25  # documents drawn for each title wanted: some have none, some share one
 LONGEST = 300  # characters of a first sentence
 PAUSE = 0.2  # seconds before a full queue is tried again
@@ -89,20 +89,20 @@ class QuerySources:
     def _embedded(self, texts: list[str], progress: Progress, skips: bool) -> np.ndarray:
         """(n, dim) vectors; with `skips` texts that the model makes no vector of are left out."""
         parts = [np.empty((0, self._store.space.dim), dtype=np.float32)]
-        for start in range(0, len(texts), AT_ONCE):
-            progress(start, len(texts))
-            parts.append(self._few(texts[start : start + AT_ONCE], progress, start, len(texts), skips))
+        for place, text in enumerate(texts):  # one by one: a live query never waits for more than one of them
+            progress(place, len(texts))
+            parts.append(self._one(text, partial(progress, place, len(texts)), skips))
         progress(len(texts), len(texts))
         return np.concatenate(parts)
 
-    def _few(self, texts: list[str], progress: Progress, done: int, total: int, skips: bool) -> np.ndarray:
+    def _one(self, text: str, wait: Callable[[], None], skips: bool) -> np.ndarray:
         assert self._encoder is not None
         while True:
             try:
-                return asyncio.run_coroutine_threadsafe(self._encoder.unasked(texts), self._loop).result()
+                return asyncio.run_coroutine_threadsafe(self._encoder.unasked([text]), self._loop).result()
             except EncoderBusy:
                 time.sleep(PAUSE)
-                progress(done, total)
+                wait()
             except InvalidVector:
                 if not skips:
                     raise

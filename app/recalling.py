@@ -25,6 +25,7 @@ from index.store import Store
 LOOK = 5.0  # seconds between two looks at whether a calibration is due
 PATIENCE = 10.0  # seconds that a cancellation waits for the run to end
 TOLD = (FunnelError, Refused, Busy)
+CALIBRATE_ALONE: dict[str, Any] = {"shortlists": [], "stages": []}
 NONE = {"id": None, "state": "none", "phase": "none", "seconds": 0.0}
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Recalls:
 
     def _due(self) -> Job | None:
         reason = self._watch.due() if self._watch and not self._closed else None
-        return None if reason is None else Job(RecallRequest.model_validate({"stages": []}), reason)
+        return None if reason is None else Job(RecallRequest.model_validate(CALIBRATE_ALONE), reason)
 
     def _do(self, job: Job) -> None:
         """Run it to whatever end; the thread lives on."""

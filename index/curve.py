@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import faiss
 import numpy as np
 
 from index import bits
@@ -23,6 +24,7 @@ LADDER = (50, 100, 200, 400, 800, 1_600, 3_200)
 CASCADED = 4  # times the prefix, and one candidate in so many: the middle stage of the cascades that are measured
 AT_ONCE = 16  # queries of one exact scan: a block of it then takes some milliseconds
 TIMED, TIMED_EXACT = 100, 10  # queries whose searches are timed, and whose scans are
+SEARCHED = 400  # queries that are searched by each plan of which nothing can be read off another's search
 PERCENTILE = 95
 
 Progress = Callable[[int, int], None]
@@ -89,6 +91,7 @@ class Curve:
 
     def look_up(self, progress: Progress) -> None:
         """The exact answers of all queries."""
+        faiss.omp_set_num_threads(1)  # of this thread, as in searches: the other cores answer them
         mask = self._allowed.mask() if self._allowed else None
         vectors = self._asked.vectors
         for start in range(0, len(vectors), AT_ONCE):
@@ -104,9 +107,10 @@ class Curve:
     def points(self, plans: Sequence[Plan], progress: Progress) -> list[Point]:
         """A point for each plan, in their order; after `look_up`."""
         nested = [plan for plan in plans if self._nests(plan)]
-        passes = bool(nested) + sum(not plan.exact and plan not in nested for plan in plans)
-        timed = sum(len(self._timed(plan)) for plan in plans)
-        steps = _Steps(progress, passes * len(self._asked.vectors) + timed)
+        faiss.omp_set_num_threads(1)
+        alone = sum(not plan.exact and plan not in nested for plan in plans) * len(self._searched)
+        once = len(self._asked.vectors) if nested else 0
+        steps = _Steps(progress, once + alone + sum(len(self._timed(plan)) for plan in plans))
         found = self._nested(nested, steps) if nested else {}
         return [self._point(plan, found.get(plan) or self._each(plan, steps), steps) for plan in plans]
 
@@ -137,7 +141,7 @@ class Curve:
         if plan.exact:
             return [Found(of, of, self._matching, exact=True) for _, of in self._truth]
         found = []
-        for place, query in enumerate(self._asked.vectors):
+        for place, query in enumerate(self._searched):
             ranking = search(self._view, query[None], plan, self._less(place), None, self._calibration)[0]
             found.append(replace(self._counted(place, ranking.scores, self._compared(ranking)), exact=ranking.exact))
             steps.one()
@@ -152,6 +156,10 @@ class Curve:
             times.append((time.perf_counter() - started) * 1e3)
             steps.one()
         return times
+
+    @property
+    def _searched(self) -> np.ndarray:
+        return self._asked.vectors[:SEARCHED]
 
     def _timed(self, plan: Plan) -> np.ndarray:
         return self._asked.vectors[: TIMED_EXACT if plan.exact else TIMED]

@@ -44,19 +44,20 @@ class Measuring:
         shortlists: Sequence[int] | None = None,
         stages: Sequence[tuple[Stage, ...]] | None = None,
     ) -> list[Plan]:
-        """The plans of these shortlists and cascades; None takes those of `index.curve`.
+        """The plans of these shortlists and cascades; None takes those of `index.curve`, which may be an exact search.
 
         Raises InvalidPlan, with both numbers, for any that a search would be refused for.
         """
         view = self._newest()
         space, exact_only = view.space, view.searched.exact_only
+        chosen = shortlists is None and not stages
         if shortlists is None:
             shortlists = [] if exact_only else [s for s in ladder(k, view.count) if s <= self._options.max_shortlist]
         if stages is None:
             stages = [] if exact_only else cascades(k, view.count, space.prefix_dim, space.dim)
         queries = [Query(limit=k, shortlist=length) for length in shortlists]
         queries += [Query(limit=k, stages=one) for one in stages]
-        if not queries:  # nothing is left out by any shortlist that may be asked for
+        if chosen and not queries:  # every length of the ladder covers the collection
             queries = [Query(limit=k, exact=True)]
         return [make_plan(query, view.searched, view.count, self._options) for query in queries]
 

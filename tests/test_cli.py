@@ -56,7 +56,7 @@ def test_help_needs_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "ingest", "search", "delete", "info", "stats", "adapt", "reindex", "verify"]
+    "command", ["serve", "ingest", "search", "delete", "info", "stats", "recall", "adapt", "reindex", "verify"]
 )
 def test_help_teaches_with_an_example(funnel: Run, command: str) -> None:
     """Every command's help shows how it is typed."""
@@ -74,6 +74,10 @@ def test_ingest_and_search(funnel: Run, url: str, tmp_path: Path) -> None:
     table = funnel("search", "words number7", "-n", 2, "--url", url, "--explain")
     assert "Title 7" in table.out
     assert "20 documents" in table.out
+    assert "fewer than" not in table.out
+    assert (
+        "fewer than 50: the collection has 20 documents; limit 50" in funnel("search", "a", "-n", 50, "--url", url).out
+    )
     answer = json.loads(funnel("search", "words number7", "--filter", '{"kind": "odd"}', "--url", url, "--json").out)
     assert answer["results"][0]["id"] == "d7"
     assert {hit["metadata"]["kind"] for hit in answer["results"]} == {"odd"}
