@@ -198,6 +198,48 @@ def test_explain_tells_both_ranks(client: TestClient) -> None:
         assert order[hit["explain"]["prefix_rank"] - 1] == hit["id"]
 
 
+def test_explain_tells_what_the_answer_took(client: TestClient) -> None:
+    """Candidates, comparisons, cold rows; nothing of it unless asked for."""
+    asked = {"query": "list of text", "limit": 2, "shortlist": 3, "filter": {"words": {"$gte": 4}}}
+    assert "explain" not in search(client, **asked)["funnel"]
+    told = search(client, **asked, explain=True)["funnel"]["explain"]
+    assert told.pop("cold_rows") in (0, None)
+    matching = sum(len(text.split()) >= 4 for text in TEXTS.values())
+    assert told == {
+        "candidates": 3,
+        "reranked": 3,
+        "distances": {"prefix": len(TEXTS), "middle": 0, "full": 3},
+        "corrections": 0,
+        "matching": matching,
+        "target_recall": None,
+        "stop": None,
+    }
+
+
+def test_fewer_results_than_wanted_say_why(client: TestClient) -> None:
+    """Each query in its own entry; null where there are as many as were wanted."""
+    answer = search(client, query="list", limit=3)
+    assert answer["fewer"] is None
+    answer = search(client, query="list", limit=3, filter={"name": {"$in": ["list", "sort"]}})
+    assert answer["fewer"] == {
+        "reason": "filter",
+        "matching": 2,
+        "wanted": 3,
+        "detail": f"2 documents of {len(TEXTS)} pass the filter; limit 3",
+    }
+    answer = search(client, queries=["sort a list in place", "nothing like it"], limit=1, score_threshold=0.99)
+    assert [fewer and fewer["reason"] for fewer in answer["fewer"]] == [None, "score_threshold"]
+
+
+def test_the_shape_of_explanations_is_documented(client: TestClient) -> None:
+    """OpenAPI names every member."""
+    shapes = client.get("/openapi.json").json()["components"]["schemas"]
+    assert set(shapes["Fewer"]["properties"]) == {"reason", "matching", "wanted", "detail"}
+    assert {"candidates", "reranked", "distances", "cold_rows", "corrections", "stop"} <= set(
+        shapes["Work"]["properties"]
+    )
+
+
 def test_results_carry_what_was_asked_for(client: TestClient) -> None:
     """with_text, with_metadata and with_vector switch members on and off."""
     (hit,) = search(client, query="a", limit=1, with_text=False, with_metadata=False)["results"]
