@@ -56,7 +56,7 @@ class Window:
         """The same to four digits, with the number of answers and the 95 % interval of their mean recall."""
         means = {name: None if mean is None else round(mean, 4) for name, mean in self.means().items()}
         ends = interval(np.array([one.recall for one in self._kept]))
-        low, high = (round(ends.low, 4), round(ends.high, 4)) if self._kept else (None, None)
+        low, high = (round(float(ends.low), 4), round(float(ends.high), 4)) if self._kept else (None, None)
         return {"queries": len(self), **means, "recall_low": low, "recall_high": high}
 
     def shortfall(self) -> str | None:
