@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 class Recalls:
     """Runs that somebody asked for, and those that `watch` finds due. Every method may be called from any thread."""
 
-    def __init__(self, work: RecallWork, idle: Idle, watch: Watch | None, look: float = LOOK) -> None:
-        """`watch` None: nothing happens unless somebody asks."""
+    def __init__(self, work: RecallWork, idle: Idle, watch: Watch | None, look: float) -> None:
+        """`watch` is asked every `look` seconds; None: nothing happens unless somebody asks."""
         self._work, self._idle, self._watch = work, idle, watch
         self._look = look if watch else None
         self._changed = Condition()
@@ -160,4 +160,4 @@ def open_recalls(
 
     sources = QuerySources(store, encoder, asyncio.get_running_loop(), live)
     watch = Watch(look, settings.calibrate_from) if settings.auto_calibrate else None
-    return Recalls(RecallWork(store.measuring, store.count, sources), Idle(busy), watch)
+    return Recalls(RecallWork(store.measuring, store.count, sources), Idle(busy), watch, LOOK)

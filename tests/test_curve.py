@@ -138,7 +138,7 @@ def test_progress_ends_at_its_total_and_can_stop_the_work(store: Store) -> None:
         curve.points(store.measuring.plans(K, [20]), stop)
 
 
-def test_a_calibration_changes_nothing_before_it_is_put_in_force_and_its_targets_are_met_on_other_queries(tmp_path: Path) -> None:
+def test_a_calibration_is_put_in_force_apart_and_its_targets_are_met(tmp_path: Path) -> None:
     """None before; afterwards more is found, by more rows, for a higher target."""
     with opened(tmp_path) as store:
         fill(store, unit_vectors(3_000))

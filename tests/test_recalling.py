@@ -192,7 +192,7 @@ def test_an_unforeseen_error_ends_the_run_and_not_the_thread(bench: Bench, caplo
             raise next(failing)
 
     broken = RecallWork(bench.store.measuring, bench.store.count, Failing(bench.store, None, sources._loop, list))
-    recalls = Recalls(broken, Idle(lambda: False), None)
+    recalls = Recalls(broken, Idle(lambda: False), None, 1)
     for told in ("something went wrong", "the reason"):
         recalls.start(request(source="documents"))
         status = ended(recalls)
