@@ -42,6 +42,7 @@ class Job:
         if result is not None:
             self.result = result | {"seconds": {name: round(took, 2) for name, took in self._phases.items()}}
         self.error = error
+        self.request = self.request.model_copy(update={"queries": None, "vectors": None})  # which may be large
         self.state = self.phase = state
         self.ended.set()
 
