@@ -22,6 +22,7 @@ from index.tracing import Trace, trace
 from index.view import View
 
 LEAST_QUERIES = 100
+STAND_IN = 1.15  # caution where stored documents stand in for queries
 FILTERED = 500  # queries that are also asked under each filter
 NARROWEST = 4  # a filter that lets fewer than so many times k rows pass is answered exactly anyway
 AT_ONCE = 64  # queries of an exact scan
@@ -86,6 +87,7 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
         depth=depth,
         identity=identity(view),
         buckets=learn(deep, plain, ks),
+        caution=1.0 if asked.own_rows is None else STAND_IN,
         measured={"seconds": round(time.perf_counter() - started, 1), "shares": sorted(deep, reverse=True)},
     )
     done = replace(calibration, calibration_id=named(calibration))

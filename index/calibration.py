@@ -88,6 +88,11 @@ class Rule:
     most: int
     depth: float
     calibration_id: str
+    caution: float = 1.0
+
+    def worth(self, log_missing: float) -> tuple[float, float]:
+        """Recall and lower bound of a search that stopped where the model sees so much missing."""
+        return expected(self.curve.stopped.of(log_missing), self.caution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +101,8 @@ class Calibration:
 
     `identity` is what it was made for (fingerprint, prefix, matrices, first stage): it means nothing elsewhere.
     `guaranteed` says that its queries are exchangeable with those to come; `rows` is the number of documents.
+    Stored documents are easier queries than people's: where they stood in, a loss l that they had is taken for
+    l^(1/caution), and targets are aimed at accordingly (measured: docs/recall.md).
     """
 
     calibration_id: str
@@ -109,6 +116,7 @@ class Calibration:
     identity: Mapping[str, Any]
     buckets: Sequence[Bucket]
     measured: Mapping[str, Any] = field(default_factory=dict)
+    caution: float = 1.0
 
     def bucket(self, k: int) -> Bucket | None:
         """The bucket nearest to k; None when k is beyond all of them."""
@@ -122,10 +130,15 @@ class Calibration:
         if bucket is None:
             return None
         curve = self.curve(bucket, matching)
-        place = curve.place(target, confidence)
+        place = curve.place(1.0 - (1.0 - target) ** self.caution, confidence)
         if place is None or curve.rows[place] * SCANNED > max(matching, 1):
             return None
-        return Rule(bucket.model, curve, float(curve.rates[place]), self.most, self.depth, self.calibration_id)
+        found = float(curve.rates[place])
+        return Rule(bucket.model, curve, found, self.most, self.depth, self.calibration_id, self.caution)
+
+    def worth(self, bucket: Bucket, matching: int, log_missing: float) -> tuple[float, float]:
+        """Recall and lower bound of a shortlist of given length, of which the bucket's plain model says so much."""
+        return expected(self.curve(bucket, matching).plain.of(log_missing), self.caution)
 
     def curve(self, bucket: Bucket, matching: int) -> Curve:
         """The curve of the selectivity nearest to so many documents."""
@@ -149,8 +162,15 @@ class Calibration:
 
 
 PLAIN_FIELDS = (
-    "calibration_id", "made", "source", "guaranteed", "queries", "rows", "most", "depth", "identity", "measured"
+    "calibration_id", "made", "source", "guaranteed", "queries", "rows", "most", "depth", "identity", "measured",
+    "caution",
 )  # fmt: skip
+
+
+def expected(seen: tuple[float, float], caution: float) -> tuple[float, float]:
+    """What recalls that were seen in a calibration mean for the queries to come."""
+    estimate, lower = (1.0 - (1.0 - recall) ** (1.0 / caution) for recall in seen)
+    return estimate, lower
 
 
 def bernstein(spread: np.ndarray, queries: int, delta: float) -> Any:

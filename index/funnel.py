@@ -156,7 +156,7 @@ def _estimate(
         return None
     order = prefix_scores * np.linalg.norm(view.turned(query[None])[0])
     told = signs(scores, order, order[-1], matching, wanted)
-    return calibration.curve(bucket, matching).plain.of(float(bucket.plain_model.log_missing(told)))
+    return calibration.worth(bucket, matching, float(bucket.plain_model.log_missing(told)))
 
 
 def prefix_places(view: View, query: np.ndarray, rows: np.ndarray, allowed: Allowed | None) -> list[tuple[int, float]]:

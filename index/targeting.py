@@ -38,7 +38,7 @@ def descend(
         exact=descent.exhausted,
         stages=((plan.stages[0][0], len(descent.rows)), *plan.stages[1:]),
         reranked=len(descent.rows) if stop.reason == "timeout" else None,
-        estimate=(1.0, 1.0) if proved else rule.curve.stopped.of(log_missing),
+        estimate=(1.0, 1.0) if proved else rule.worth(log_missing),
         certified=proved,
         calibration_id=rule.calibration_id,
         timing_ms={"shortlist": (begun - started) * 1e3, "rerank": (ended - begun) * 1e3},

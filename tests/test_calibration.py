@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from index.calibration import Bucket, Calibration, Curve, Estimator, bernstein
+from index.calibration import Bucket, Calibration, Curve, Estimator, bernstein, expected
 from index.stopping import MissModel
 
 TOLD = Estimator(np.array([-1.0, -2.0, -4.0]), np.array([0.5, 0.8, 0.99]), np.array([0.3, 0.6, 0.9]))
@@ -176,3 +176,12 @@ def test_what_is_not_a_calibration_of_this_version_is_refused(damage: str) -> No
     later = {**json.loads(calibration_of().to_json()), "version": 2}
     with pytest.raises(ValueError, match="version 2, this program reads 1"):
         Calibration.from_json(json.dumps(later))
+
+
+def test_documents_that_stand_in_for_queries_are_taken_with_caution() -> None:
+    """A loss that stored documents had is expected to be larger for people's queries; 1 and 0 stay what they are."""
+    estimate, lower = expected((0.99, 0.9), 1.15)
+    assert estimate == pytest.approx(1 - 0.01 ** (1 / 1.15))
+    assert lower < 0.9
+    assert expected((1.0, 0.0), 1.15) == (1.0, 0.0)
+    assert expected((0.97, 0.9), 1.0) == pytest.approx((0.97, 0.9))
