@@ -8,7 +8,6 @@ from app.problems import Refused
 from app.query_sources import QuerySources
 from app.recall_job import Job
 from app.recall_results import SAID, plan_point, target_point
-from index import filters
 from index.calibrating import LEAST_QUERIES, Asked
 from index.calibration import Calibration
 from index.curve import Curve
@@ -24,16 +23,15 @@ Tell = Callable[[str, int, int], None]
 class RecallWork:
     """Does runs over one store. What `tell` raises ends a run with nothing changed."""
 
-    def __init__(self, measuring: Measuring, count: Callable[[], int], sources: QuerySources) -> None:
+    def __init__(self, measuring: Measuring, count: Callable[..., int], sources: QuerySources) -> None:
         self._measuring, self._count, self._sources = measuring, count, sources
 
     def check(self, job: Job) -> None:
         """Raise at once what a run would end with: InvalidPlan, InvalidFilter, InvalidVector, Refused."""
         self._plans(job)
-        if job.request.filter is not None:
-            filters.parse(job.request.filter)
-        if not self._count():
-            raise Refused("validation", "there are 0 documents, at least 1 is needed to measure recall")
+        if not self._count(job.request.filter):
+            of = f"of {self._count():,} documents match the filter" if job.request.filter else "documents are stored"
+            raise Refused("validation", f"0 {of}, at least 1 is needed to measure recall")
         self._sources.check(job.request)
 
     def run(self, job: Job, tell: Tell) -> dict[str, Any]:

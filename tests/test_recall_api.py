@@ -88,8 +88,10 @@ def test_recent_live_queries_are_a_source_with_a_guarantee(client: TestClient) -
 def test_an_index_that_is_searched_exactly_says_so(tmp_path: Path) -> None:
     """Its curve is the exact search; nothing can be calibrated; nothing at all can be measured without documents."""
     with running(tmp_path, model="none", dim=DIM) as client:
-        assert_problem(client.post("/recall", json={}), 422, "validation")
+        assert "0 documents are stored" in assert_problem(client.post("/recall", json={}), 422, "validation")["detail"]
         fill(client, ROWS[:300])
+        none = assert_problem(client.post("/recall", json={"filter": {"a": 1}}), 422, "validation")
+        assert "0 of 300 documents match the filter" in none["detail"]
         client.post("/recall", json={"source": "documents", "sample": 120})
         result = ended(client)["result"]
         assert [point["exact"] for point in result["curve"]] == [1.0]
