@@ -87,6 +87,7 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
         depth=depth,
         identity=identity(view),
         buckets=learn(deep, plain, ks),
+        through=view.rows,
         caution=1.0 if asked.own_rows is None else STAND_IN,
         measured={"seconds": round(time.perf_counter() - started, 1), "shares": sorted(deep, reverse=True)},
     )

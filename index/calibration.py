@@ -100,7 +100,8 @@ class Calibration:
     """The buckets, and where they come from.
 
     `identity` is what it was made for (fingerprint, prefix, matrices, first stage): it means nothing elsewhere.
-    `guaranteed` says that its queries are exchangeable with those to come; `rows` is the number of documents.
+    `guaranteed` says that its queries are exchangeable with those to come; `rows` is the number of documents,
+    `through` that of the rows ever written.
     Stored documents are easier queries than people's: where they stood in, a loss l that they had is taken for
     l^(1/caution), and targets are aimed at accordingly (measured: docs/recall.md).
     """
@@ -117,6 +118,7 @@ class Calibration:
     buckets: Sequence[Bucket]
     measured: Mapping[str, Any] = field(default_factory=dict)
     caution: float = 1.0
+    through: int = 0
 
     def bucket(self, k: int) -> Bucket | None:
         """The bucket nearest to k; None when k is beyond all of them."""
@@ -163,7 +165,7 @@ class Calibration:
 
 PLAIN_FIELDS = (
     "calibration_id", "made", "source", "guaranteed", "queries", "rows", "most", "depth", "identity", "measured",
-    "caution",
+    "caution", "through",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from index.matrices import write_durably
 from index.view import View
 
 GROWN = 1.5  # times as many documents as there were: what was measured says little about the rest
+FRESH = 0.5  # of the documents were written since
 SHRUNK = 0.5
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ def outdated_by(calibration: Calibration, view: View) -> str | None:
     here = identity(view)
     if different := [name for name, value in calibration.identity.items() if here.get(name) != value]:
         return f"{' and '.join(name.replace('_', ' ') for name in different)} changed since"
+    fresh = view.rows - calibration.through
     if not SHRUNK * calibration.rows <= view.count <= GROWN * calibration.rows:
         return f"made on {calibration.rows:,} documents, there are {view.count:,} now"
+    if fresh > FRESH * view.count:
+        return f"{fresh:,} documents were written since, there are {view.count:,}"
     return None

@@ -88,7 +88,8 @@ def _fitted(traces: Sequence[Trace], place: int, k: int) -> MissModel:
 
 
 def _estimator(levels: np.ndarray, recalls: np.ndarray) -> Estimator:
-    """Bins of as many stops each; the mean never falls as less is missing (isotonic regression), nor does the bound."""
+    """Bins of as many stops each; the mean never falls as less is missing (isotonic regression), nor does the bound,
+    which is the least of its own bin and of those with less missing: few queries make it too high otherwise."""
     from sklearn.isotonic import isotonic_regression
 
     order = np.argsort(-levels, kind="stable")
@@ -97,7 +98,7 @@ def _estimator(levels: np.ndarray, recalls: np.ndarray) -> Estimator:
     lower = np.array([np.quantile(recalls[part], LOWER, method="lower") for part in bins])
     centres = np.array([np.median(levels[part]) for part in bins])
     smooth = isotonic_regression(means, y_min=0.0, y_max=1.0)
-    return Estimator(centres, smooth, np.maximum.accumulate(lower))
+    return Estimator(centres, smooth, np.minimum.accumulate(lower[::-1])[::-1])
 
 
 def _every(traces: Traces, part: Callable[[Sequence[Trace]], Sequence[Trace]]) -> list[Trace]:

@@ -131,9 +131,19 @@ def test_growth_and_shrinkage_outdate_it_but_leave_it_in_force(store: Store) -> 
     assert (store.calibration, source(store)) == (made, "calibration")
     assert store.stats()["calibration"]["outdated"] == "made on 400 documents, there are 601 now"
     store.delete_where({"n": {"$gte": 0}})
-    assert outdated_by(made, store.view) is None  # 201 documents
+    assert outdated_by(made, store.view) == "201 documents were written since, there are 201"
     store.delete(["d00400", "d00401"])
     assert outdated_by(made, store.view) == "made on 400 documents, there are 199 now"
+
+
+def test_replacing_half_of_the_documents_outdates_it(store: Store) -> None:
+    """Their number stays, what was measured does not."""
+    made, others = store.calibration, collection(250, 0, seed=2)[0]
+    assert made is not None
+    fill(store, others[:200])
+    assert (store.view.count, outdated_by(made, store.view)) == (400, None)
+    fill(store, others[200:201], start=200)
+    assert outdated_by(made, store.view) == "201 documents were written since, there are 400"
 
 
 def test_statistics_tell_what_it_is(store: Store) -> None:
