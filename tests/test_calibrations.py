@@ -140,9 +140,11 @@ def test_replacing_half_of_the_documents_outdates_it(store: Store) -> None:
     """Their number stays, what was measured does not."""
     made, others = store.calibration, collection(250, 0, seed=2)[0]
     assert made is not None
-    fill(store, others[:200])
+    store.delete([f"d{number:05}" for number in range(200)])
+    fill(store, others[:200], start=1_000)
     assert (store.view.count, outdated_by(made, store.view)) == (400, None)
-    fill(store, others[200:201], start=200)
+    store.delete(["d00200"])
+    fill(store, others[200:201], start=2_000)
     assert outdated_by(made, store.view) == "201 documents were written since, there are 400"
 
 
