@@ -88,6 +88,19 @@ def test_nine_of_ten_new_queries_reach_the_lower_bound(bucket: Bucket, target: f
     assert lower.mean() >= target - 0.25
 
 
+@pytest.mark.parametrize("target", [0.9, 0.95])
+def test_few_queries_do_not_raise_the_lower_bound(target: float) -> None:
+    """Nine of ten reach it in every one of six small calibrations, not only in the mean of them."""
+    fresh = traces(1_500, 99)
+    for seed in range(6):
+        given = {1.0: traces(120, seed)}
+        (made,) = learn(given, given, (K,))
+        place = made.curves[1.0].place(target)
+        assert place is not None
+        recall, _, _, lower = stopped(made, made.curves[1.0], place, fresh)
+        assert (recall >= lower - 1e-9).mean() >= 0.88
+
+
 def test_stopping_by_the_rate_is_cheaper_than_one_length_for_all(bucket: Bucket) -> None:
     """At a mean recall of 0.95, hard queries may take what easy ones leave."""
     curve, fresh = bucket.curves[1.0], traces(2_000, 9)

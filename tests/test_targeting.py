@@ -52,7 +52,7 @@ def test_a_target_is_met_on_new_queries(store: Store, limit: int, target: float)
     estimates = np.array([answer.recall_estimate for answer in answers])
     lower = np.array([answer.recall_lower for answer in answers])
     assert abs(estimates.mean() - recall.mean()) <= noise
-    assert (recall >= lower - 1e-9).mean() >= 0.8
+    assert (recall >= lower - 1e-9).mean() >= 0.8  # 120 queries leave the bound itself uncertain
     assert {answer.shortlist_source for answer in answers} == {"calibration"}
     assert {answer.calibration_id for answer in answers} == {store.calibration and store.calibration.calibration_id}
 
