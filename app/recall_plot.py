@@ -39,7 +39,10 @@ def recall_figure(result: Json) -> Any:
     _targets(left, [point["rows"] for point in result["targets"]], result["targets"])
     _targets(right, [point["ms"]["median"] for point in result["targets"]], result["targets"])
     left.set(xlabel="rows of the first stage", ylabel=f"recall@{result['k']}", xscale="log")
-    right.set(xlabel="median ms of a search", ylabel=f"recall@{result['k']}", xscale="log")
+    right.set(xlabel="median ms of a search", ylabel=f"recall@{result['k']}", xlim=(0, None))
+    if ticks := sorted({point["stages"][0][1] for point in points}):
+        left.set_xticks(ticks, [str(tick) for tick in ticks])
+        left.minorticks_off()
     for axes in (left, right):
         axes.grid(alpha=0.3, linewidth=0.6)
         if axes.get_legend_handles_labels()[1]:
