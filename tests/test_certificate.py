@@ -69,19 +69,18 @@ def check(view: View, query: np.ndarray, ranking: Ranking, wanted: int, allowed:
     assert set(surely.tolist()) <= set(ranking.rows[:wanted].tolist())
 
 
-@settings(max_examples=200, deadline=None)
-@given(
+ANYTHING = (
     st.sampled_from(KINDS),
-    st.integers(0, 10_000),
+    st.integers(0, 1_000_000),
     st.sampled_from(["float32", "bfloat16", "int8"]),
     st.sampled_from(["flat", "rotated", "graph", "codes"]),
     st.sampled_from([None, 0.5, 0.05]),
     st.integers(1, 12),
     st.integers(0, 100),
 )
-def test_a_certified_answer_is_the_exact_one(
-    kind: str, seed: int, storage: str, how: str, share: float | None, wanted: int, more: int
-) -> None:
+
+
+def tried(kind: str, seed: int, storage: str, how: str, share: float | None, wanted: int, more: int) -> None:
     """Whatever the storage, rotation, first stage, filter, documents and shortlist; the same of a descent."""
     vectors, query = vectors_of(kind, 250, seed)
     rotation = random_rotation(seed=seed) if how == "rotated" else None
@@ -91,6 +90,25 @@ def test_a_certified_answer_is_the_exact_one(
     check(view, query, narrowed(view, query, wanted + more, wanted, allowed), wanted, allowed)
     plan = Plan(((8, 250), (32, wanted)), wanted, "calibration", target=0.9)
     check(view, query, descend(view, query, plan, rule_of(-1.0 - more / 20), allowed, None), wanted, allowed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(*ANYTHING)
+def test_a_certified_answer_is_the_exact_one(
+    kind: str, seed: int, storage: str, how: str, share: float | None, wanted: int, more: int
+) -> None:
+    """Of whatever the strategies make."""
+    tried(kind, seed, storage, how, share, wanted, more)
+
+
+@pytest.mark.long
+@settings(max_examples=10_000, deadline=None)
+@given(*ANYTHING)
+def test_ten_thousand_searches_get_no_wrong_certificate(
+    kind: str, seed: int, storage: str, how: str, share: float | None, wanted: int, more: int
+) -> None:
+    """The same, for longer."""
+    tried(kind, seed, storage, how, share, wanted, more)
 
 
 @pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
