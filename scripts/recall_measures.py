@@ -105,16 +105,17 @@ def _against_fixed(truth: Truth, query: Query, places: np.ndarray, k: int, recal
     """The shortest shortlist with that mean recall on these very queries, which nobody could have known before."""
     ordered = np.sort(places[:, :k].ravel())
     fixed = max(k, int(ordered[min(len(ordered), max(1, int(np.ceil(recall * len(ordered) - 1e-9)))) - 1]))
-    some = truth.queries[:TIMED]
+    known: dict[str, Any] = {"fixed": fixed}
+    if fixed > truth.store.options.max_shortlist:
+        return known  # nobody may ask for it
     plain = Query(limit=k, shortlist=min(fixed, truth.store.count()), **LEAN)
-    ours, theirs = ([], [])
+    some, taken = truth.queries[:TIMED], {"microseconds": 0.0, "fixed_microseconds": 0.0}
     for start in range(0, len(some), AT_ONCE):  # in turns, so that a busy moment hits both
-        for taken, one in ((ours, query), (theirs, plain)):
+        for name, one in zip(taken, (query, plain), strict=True):
             started = time.perf_counter()
             truth.store.search(some[start : start + AT_ONCE], one)
-            taken.append(time.perf_counter() - started)
-    micros = [round(sum(taken) / len(some) * 1e6) for taken in (ours, theirs)]
-    return {"fixed": fixed, "microseconds": micros[0], "fixed_microseconds": micros[1]}
+            taken[name] += time.perf_counter() - started
+    return known | {name: round(seconds / len(some) * 1e6) for name, seconds in taken.items()}
 
 
 def _bins(estimates: np.ndarray, recall: np.ndarray) -> list[list[float]]:

@@ -100,7 +100,7 @@ def targets(result: Json) -> Iterator[str]:
         yield (
             f"| {one['k']} | {one['target']:.2f} | {one['recall']:.3f} ±{one['error']:.3f} | {other['recall']:.3f} "
             f"| {one['estimate']:.3f} | {one['coverage']:.1%} | {one['rows']:,.0f} | {one['fixed']:,} | {ratio:.1f} "
-            f"| {one['microseconds']:,} | {one['fixed_microseconds']:,} |"
+            f"| {_number(one.get('microseconds'))} | {_number(one.get('fixed_microseconds'))} |"
         )
     yield ""
     yield from summary(result)
@@ -202,6 +202,10 @@ def _read(path: Path) -> Json:
 
 def _key(result: Json) -> str:
     return f"{result['collection']} {result['model']}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
 def _plan_cell(one: Json) -> str:
