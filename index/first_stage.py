@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from index.allowed import Allowed
+from index.shortlist import SCAN_RATIO
 from index.view import View
 
 # A graph that may return a share s of its rows has to look at keep / s of them, about 1.8 us each; gathering
 # and scoring a row of the subset takes about 30 ns. So scanning m rows is cheaper while m^2 < 60 keep rows.
-SCAN_RATIO = 60
 
 
 def first_stage(

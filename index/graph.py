@@ -100,6 +100,14 @@ class Graph:
             return picked.view(np.float32)
         return self._storage.sa_decode(np.ascontiguousarray(picked))
 
+    def scores(self, query: np.ndarray) -> np.ndarray | None:
+        """(rows,) float32 inner products of a (prefix_dim,) query with every float prefix; None for int8 codes."""
+        if self.codes != "float32":
+            return None
+        codes = self._storage.codes
+        stored = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float32).reshape(self.rows, -1)
+        return stored @ query.astype(np.float32, copy=False)
+
     def rounded(self, prefixes: np.ndarray) -> np.ndarray:
         """What the graph's codes make of (n, prefix_dim) float32 prefixes."""
         return prefixes if self.codes == "float32" else self._storage.sa_decode(self._storage.sa_encode(prefixes))

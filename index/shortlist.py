@@ -12,6 +12,9 @@ from index.bits import unpack
 from index.graph import Graph
 
 MIN_TAIL = 1_024
+# A graph looks at a row in about 1.8 us, a scan in 30 ns: what looks at one row in 60 had better scan all of them.
+SCAN_RATIO = 60
+SCANNED_FROM = 50_000  # rows of a graph; a smaller one answers soon enough either way
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,13 @@ class Shortlist:
         """Rows (int64) and prefix scores (float32) of the `keep` best rows, best first.
 
         `query` is a (dim,) unit prefix, `allowed` a packed bitmap of the rows that may be found (None: all),
-        `depth` the graph's efSearch. Exact over the tail, approximate over the graph.
+        `depth` the graph's efSearch. Exact over the tail, approximate over the graph, which is scanned instead where
+        it is large and so much of it would be looked at that a scan is quicker.
         """
+        if self.graph and self.graph_rows >= SCANNED_FROM and SCAN_RATIO * depth > self.graph_rows:
+            scores = self.graph.scores(query)
+            if scores is not None:
+                return self._scan_all(query, scores, keep, allowed)
         rows, scores = self._search_tail(query, keep, allowed)
         if self.graph:
             found, found_scores = self.graph.search(query, keep, depth, allowed)
@@ -91,6 +99,16 @@ class Shortlist:
         if self.graph and split:
             parts.insert(0, self.graph.prefixes(rows[:split]))
         return np.concatenate(parts)
+
+    def _scan_all(
+        self, query: np.ndarray, older: np.ndarray, keep: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores = np.concatenate([older, self.tail @ query])
+        if allowed is None:
+            rows = top(scores, keep)
+            return best(rows, scores[rows], keep)
+        inside = np.flatnonzero(unpack(allowed, self.rows))
+        return best(inside, scores[inside], keep)
 
     def _search_tail(self, query: np.ndarray, keep: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         scores = self.tail @ query

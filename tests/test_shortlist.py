@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import index.shortlist as shortlist_module
 from index import bits
 from index.graph import Graph
 from index.shortlist import MIN_TAIL, Shortlist, best, top
@@ -101,3 +102,22 @@ def test_a_graph_takes_over_rows_of_the_tail() -> None:
     assert np.array_equal(later.tail, P[1_500:1_600])
     assert np.array_equal(shortlist.tail, P[1_200:1_500])
     assert later.memory_bytes > later.buffer.nbytes
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_large_graph_is_scanned_when_much_of_it_would_be_looked_at(
+    filtered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the shortlist is exact: rows of the graph and of the tail, with and without a filter."""
+    monkeypatch.setattr(shortlist_module, "SCANNED_FROM", 0)
+    prefixes = unit_vectors(700, 8)
+    graph = Graph.empty(prefixes, "float32").extended(prefixes[:600])
+    assert graph is not None
+    made = Shortlist.empty(8).with_graph(graph).appended(prefixes[600:])
+    mask = np.arange(700) % 3 > 0 if filtered else np.ones(700, dtype=bool)
+    for query in unit_vectors(20, 8, seed=1):
+        found, scores = made.search(query, 50, 50, bits.pack(mask) if filtered else None)
+        expected = np.flatnonzero(mask)
+        expected = expected[np.argsort(-(prefixes[expected] @ query), kind="stable")[:50]]
+        assert found.tolist() == expected.tolist()
+        np.testing.assert_allclose(scores, prefixes[found] @ query, atol=1e-6)
