@@ -67,12 +67,13 @@ class Truth:
             self._thread.start()
 
     def offer(self, view: View, vectors: np.ndarray, query: Query, answers: Sequence[Answer]) -> None:
-        """Answers to (n, dim) vectors, and the view that was the newest before they were searched. Never blocks."""
+        """Answers to (n, dim) vectors, and the view that was the newest before they were searched. Never blocks,
+        and never raises: the search has its answer already."""
         if not self._share or not _comparable(query):
             return
         for vector, answer in zip(vectors, answers, strict=True):
             if self._random.random() < self._share:
-                self._take(view, vector, query, answer)
+                self._try(view, vector, query, answer)
 
     def describe(self) -> dict[str, Any] | None:
         """`truth` of the statistics; None when nothing is compared."""
@@ -90,6 +91,13 @@ class Truth:
             self._changed.notify()
         if self._share:
             self._thread.join()
+
+    def _try(self, view: View, vector: np.ndarray, query: Query, answer: Answer) -> None:
+        try:
+            self._take(view, vector, query, answer)
+        except Exception:  # whatever it is, the search must not fail of it
+            log.exception("an answer could not be taken for a comparison with exact search")
+            self._leave_out("skipped", "error")
 
     def _take(self, view: View, vector: np.ndarray, query: Query, answer: Answer) -> None:
         if answer.degraded is not None:
@@ -124,8 +132,14 @@ class Truth:
                 return
             except (FunnelError, OSError, MemoryError) as error:
                 log.warning("%d answers could not be compared with exact search: %s", len(batch), error)
-                for _ in batch:
-                    self._leave_out("skipped", "error")
+                self._failed(batch)
+            except Exception:  # the thread lives on
+                log.exception("%d answers could not be compared with exact search", len(batch))
+                self._failed(batch)
+
+    def _failed(self, batch: Sequence[Pending]) -> None:
+        for _ in batch:
+            self._leave_out("skipped", "error")
 
     def _next(self) -> list[Pending]:
         with self._changed:
@@ -175,4 +189,5 @@ def _comparable(query: Query) -> bool:
 
 
 def _calibration_id(store: Store) -> str | None:
-    return None if store.calibration is None else store.calibration.calibration_id
+    known = store.calibration  # once: another thread may forget it
+    return None if known is None else known.calibration_id

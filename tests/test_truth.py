@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from app.budget import Budget
 from app.idle import Idle
-from app.truth import QUEUE, Truth
+from app.truth import QUEUE, Truth, _calibration_id
 from app.truth_metrics import TruthMetrics
 from app.truth_watch import TruthWatch
 from app.truth_window import ENOUGH, WINDOW
@@ -212,6 +213,50 @@ def test_the_end_does_not_wait_for_a_scan(store: Store, registry: CollectorRegis
         stopped = time.monotonic()
     assert time.monotonic() - stopped < 5
     assert not truth._thread.is_alive()
+
+
+def test_a_search_never_fails_of_a_comparison(
+    store: Store, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be taken is logged and counted; the next answers are compared."""
+    with truth_of(store, registry) as truth:
+        with monkeypatch.context() as broken:
+            broken.setattr(type(store), "shadow", lambda *_: 1 / 0)
+            assert len(searched(store, truth)) == len(Q)
+        assert told(truth, len(Q))["skipped"] == len(Q)
+        searched(store, truth)
+        assert told(truth, 2 * len(Q))["compared"] == len(Q)
+    assert sample(registry, "funnel_truth_skipped_total", reason="error") == len(Q)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_thread_survives_an_unforeseen_error(
+    store: Store, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its trace, its answers are counted as skipped, and later ones are compared."""
+    with truth_of(store, registry) as truth:
+        with monkeypatch.context() as broken:
+            broken.setattr("app.truth.recalls", lambda *_: {}["nothing"])
+            searched(store, truth)
+            assert told(truth, len(Q))["skipped"] == len(Q)
+        searched(store, truth)
+        assert told(truth, 2 * len(Q))["compared"] == len(Q)
+    assert "KeyError" in caplog.text
+
+
+def test_a_calibration_that_is_forgotten_between_two_looks_is_none() -> None:
+    """As another thread may do at any time."""
+
+    class Forgetting:
+        def __init__(self) -> None:
+            self.known = iter([SimpleNamespace(calibration_id="x"), None])
+
+        @property
+        def calibration(self) -> Any:
+            return next(self.known)
+
+    forgetting: Any = Forgetting()
+    assert [_calibration_id(forgetting), _calibration_id(forgetting)] == ["x", None]
 
 
 class Recalibration:
