@@ -47,8 +47,10 @@ class RecallWork:
                 calibration, targets = self._calibrated(asked, job, tell)
             except InvalidInput as error:
                 warnings.append(f"not calibrated: {error}")
-        if calibration is not None and not self._measuring.put(calibration):
-            warnings.append("the calibration is void already: the index was changed meanwhile")
+        if calibration is not None:
+            tell("calibration", 1, 1)  # the last moment to give up
+            if not self._measuring.put(calibration):
+                warnings.append("the calibration is void already: the index was changed meanwhile")
         return {
             "k": request.k,
             "queries": len(asked.vectors),

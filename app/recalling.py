@@ -65,22 +65,30 @@ class Recalls:
         job = self._next or self._job
         return Job(RecallRequest.model_validate({})).body() | NONE if job is None else job.body()
 
-    def cancel(self) -> None:
-        """Give up what waits or runs, and wait for its end; nothing happens when it has ended."""
+    def cancel(self) -> bool:
+        """Give up what waits or runs, and wait PATIENCE seconds for its end; whether nothing runs any more."""
         with self._changed:
             jobs = [job for job in (self._next, self._job) if job is not None and not job.ended.is_set()]
             for job in jobs:
                 job.cancelled.set()
-        for job in jobs:
-            job.ended.wait(PATIENCE)
+        return all(job.ended.wait(PATIENCE) for job in jobs)
 
     def wanted(self, reason: str) -> None:
         """Ask for a calibration soon; nothing happens when the service makes none by itself."""
         if self._watch:
             self._watch.wanted(reason)
 
-    def declined(self) -> None:
-        """Make no calibration by itself until somebody asks for one again."""
+    def decline(self) -> None:
+        """Give up what runs, and make no calibration by itself until somebody asks for one again.
+
+        Raises RecallBusy when a run does not end soon: it may be putting its calibration in force.
+        """
+        self._declined()
+        if not self.cancel():
+            raise RecallBusy(f"a run was cancelled and has not ended within {PATIENCE:g} seconds; try again")
+        self._declined()  # a run that was just done had lifted it
+
+    def _declined(self) -> None:
         if self._watch:
             self._watch.declined()
 
@@ -117,6 +125,13 @@ class Recalls:
     def _do(self, job: Job) -> None:
         """Run it to whatever end; the thread lives on."""
 
+        state, result, error = self._outcome(job)
+        self._told(job, state, result, error)  # before its end, which others wait for
+        job.end(state, result, error)
+
+    def _outcome(self, job: Job) -> tuple[str, dict[str, Any] | None, str | None]:
+        """State, result and error."""
+
         def tell(phase: str, done: int, total: int) -> None:
             job.at(phase, done, total)
             self._idle.wait()
@@ -124,27 +139,26 @@ class Recalls:
         try:
             tell("queries", 0, 0)
             with threadpool_limits(1, "blas"):  # blocks on all cores made searches wait three times as long
-                job.end("done", self._work.run(job, tell))
+                return "done", self._work.run(job, tell), None
         except (Cancelled, ShuttingDown):
-            job.end("cancelled")
+            return "cancelled", None, None
         except TOLD as error:
-            job.end("failed", error=str(error))
+            return "failed", None, str(error)
         except Exception:  # whatever it is, whoever asks for the state gets to know
             log.exception("measuring recall failed")
-            job.end("failed", error="something went wrong here; the log has more")
-        self._told(job)
+            return "failed", None, "something went wrong here; the log has more"
 
-    def _told(self, job: Job) -> None:
+    def _told(self, job: Job, state: str, result: dict[str, Any] | None, error: str | None) -> None:
         """Say how a run came out that nobody asked for, and when the next one may be."""
-        made = (job.result or {}).get("calibration")
+        made = (result or {}).get("calibration")
         if self._watch and (made or job.reason is not None):
             self._watch.ended(bool(made))
-        if job.reason is None or job.state == "cancelled":
+        if job.reason is None or state == "cancelled":
             return
         if made:
             log.info("calibrated on %d queries (%s) because %s", made["queries"], made["source"], job.reason)
         else:
-            why = job.error or "; ".join((job.result or {}).get("warnings", []))
+            why = error or "; ".join((result or {}).get("warnings", []))
             log.warning("no calibration was made, although %s: %s", job.reason, why)
 
 

@@ -45,7 +45,7 @@ async def delete_recall(service: ServiceDep) -> Response:
 
 
 @router.delete(
-    "/recall/calibration", summary="Forget the calibration", response_model=Forgotten, responses=problems_of(503)
+    "/recall/calibration", summary="Forget the calibration", response_model=Forgotten, responses=problems_of(409, 503)
 )
 async def delete_calibration(service: ServiceDep) -> Response:
     """Search with default shortlists again, and make no calibration until somebody asks for one or the service
@@ -59,8 +59,7 @@ def _cancelled(service: Service) -> dict[str, Any]:
 
 
 def _forgotten(service: Service) -> dict[str, Any]:
-    service.recall.declined()
-    service.recall.cancel()
+    service.recall.decline()
     known = service.store.calibration is not None
     service.store.forget_calibration()
     return {"forgotten": known}

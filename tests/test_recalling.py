@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import recalling
 from app.busy import RecallBusy, ShuttingDown
 from app.encoder import Encoder
 from app.idle import Idle
 from app.problems import Refused
 from app.query_sources import QuerySources, question
+from app.recall_job import Cancelled, Job
 from app.recall_requests import RecallRequest
 from app.recall_watch import Seen, Watch
 from app.recall_work import RecallWork
@@ -155,6 +157,47 @@ def test_a_cancelled_run_changes_nothing(bench: Bench) -> None:
             status = recalls.status()
             assert (status["state"], status["result"]) == ("cancelled", None)
         assert bench.store.calibration is None
+
+
+def test_a_run_that_is_cancelled_at_the_last_moment_puts_nothing_in_force(bench: Bench) -> None:
+    """Also when everything was measured already."""
+    job = Job(request(source="documents", sample=200, shortlists=[]))
+    phases: list[str] = []
+
+    def tell(phase: str, done: int, total: int) -> None:
+        if phases and (phases[-1], phase) == ("targets", "calibration"):
+            job.cancelled.set()
+        phases.append(phase)
+        job.at(phase, done, total)
+
+    with pytest.raises(Cancelled):
+        bench.work.run(job, tell)
+    assert bench.store.calibration is None
+
+
+def test_nobody_is_told_that_there_is_no_calibration_while_a_run_may_make_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that does not end in time is a reason to try again; then none is made until somebody asks."""
+    monkeypatch.setattr(recalling, "PATIENCE", 0.05)
+    put, reached, gate = bench.store.measuring.put, threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> bool:
+        reached.set()
+        assert gate.wait(30)
+        return put(*given)
+
+    monkeypatch.setattr(bench.store.measuring, "put", slow)
+    watch = Watch(lambda: Seen(COUNT, 1, "because"), least=COUNT, pause=0)
+    with runs(bench, watch=watch) as recalls:
+        assert reached.wait(60)
+        with pytest.raises(RecallBusy, match=r"not ended within 0\.05 seconds"):
+            recalls.decline()
+        gate.set()
+        monkeypatch.setattr(recalling, "PATIENCE", 30)
+        recalls.decline()
+        assert recalls.status()["state"] in ("done", "cancelled")
+        assert watch.due() is None
 
 
 def test_one_run_at_a_time(bench: Bench) -> None:
