@@ -1,12 +1,13 @@
 """What a run does: choose queries, look up exact answers, measure the curve, calibrate, check the targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from app.problems import Refused
 from app.query_sources import QuerySources
 from app.recall_job import Job
+from app.recall_requests import FEWEST
 from app.recall_results import SAID, plan_point, target_point
 from index.calibrating import LEAST_QUERIES, Asked
 from index.calibration import Calibration
@@ -36,21 +37,19 @@ class RecallWork:
 
     def run(self, job: Job, tell: Tell) -> dict[str, Any]:
         """The result; a new calibration is put in force as the last step."""
-        request = job.request
+        request, since = job.request, self._measuring.identity()
         asked = self._sources.choose(request, job.seed, partial(tell, "queries"))
+        if len(asked.vectors) < FEWEST:
+            raise InvalidInput(f"{len(asked.vectors)} queries from {asked.source}, at least {FEWEST} are needed")
         warnings = [SAID[asked.source]] if asked.source in SAID else []
         points = self._measured(asked, job, self._plans(job), None, tell, "exact", "curve")
         calibration: Calibration | None = None
         targets: list[dict[str, Any]] = []
         if request.calibrate:
             try:
-                calibration, targets = self._calibrated(asked, job, tell)
+                calibration, targets = self._in_force(asked, job, since, tell)
             except InvalidInput as error:
                 warnings.append(f"not calibrated: {error}")
-        if calibration is not None:
-            tell("calibration", 1, 1)  # the last moment to give up
-            if not self._measuring.put(calibration):
-                warnings.append("the calibration is void already: the index was changed meanwhile")
         return {
             "k": request.k,
             "queries": len(asked.vectors),
@@ -64,6 +63,22 @@ class RecallWork:
             "calibration": None if calibration is None else described(calibration),
             "warnings": warnings,
         }
+
+    def _in_force(
+        self, asked: Asked, job: Job, since: Mapping[str, Any], tell: Tell
+    ) -> tuple[Calibration, list[dict[str, Any]]]:
+        """A calibration that was put in force, and what its targets bring; InvalidInput when there can be none.
+
+        `since` is the identity of the index when the queries were chosen: under another query map they are others.
+        """
+        changed = InvalidInput("the index was changed meanwhile")
+        if self._measuring.identity() != since:
+            raise changed
+        calibration, targets = self._calibrated(asked, job, tell)
+        tell("calibration", 1, 1)  # the last moment to give up
+        if not self._measuring.put(calibration, since):
+            raise changed
+        return calibration, targets
 
     def _calibrated(self, asked: Asked, job: Job, tell: Tell) -> tuple[Calibration, list[dict[str, Any]]]:
         """A calibration, not yet in force, and what its targets bring queries that it was not made with."""

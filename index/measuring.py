@@ -7,7 +7,7 @@ import numpy as np
 
 from index import documents as table
 from index import filters
-from index.calibrating import Asked, Progress, calibrate
+from index.calibrating import Asked, Progress, calibrate, identity
 from index.calibration import Calibration
 from index.calibrations import Calibrations
 from index.curve import Curve, cascades, ladder
@@ -81,8 +81,18 @@ class Measuring:
         """What `Store.calibrate` makes, without putting it in force."""
         return calibrate(self._newest(), asked, self._options.max_shortlist, progress, seed)
 
-    def put(self, calibration: Calibration) -> bool:
-        """Put one in force; whether it is: a rotation that was applied meanwhile has made it void."""
+    def identity(self) -> dict[str, Any]:
+        """What queries that are chosen now, and a calibration made with them, belong to."""
+        return identity(self._newest())
+
+    def put(self, calibration: Calibration, since: Mapping[str, Any] | None = None) -> bool:
+        """Put one in force; whether it is: a rotation or a query map that was applied meanwhile makes it void.
+
+        `since` is the identity of the index when the queries were chosen, None for that of the calibration. One that
+        does not fit it, or the index, is not put in force at all.
+        """
+        if since is not None and not dict(calibration.identity) == dict(since) == self.identity():
+            return False
         self._calibrations.put(calibration)
         return self._calibrations.of(self._newest()) is calibration
 

@@ -23,6 +23,7 @@ from app.recalling import Recalls
 from embedders import DIM, HashEmbedder
 from index.document import Document, StoredDocument
 from index.errors import FunnelError, InvalidPlan, InvalidVector
+from index.rotation import QueryMap
 from index.store import Store
 from index_cases import FLAT, until
 
@@ -200,6 +201,34 @@ def test_nobody_is_told_that_there_is_no_calibration_while_a_run_may_make_one(
         assert watch.due() is None
 
 
+@pytest.mark.parametrize("phase", ["curve", "calibration", "targets"])
+def test_an_index_that_changes_during_a_run_is_not_calibrated(bench: Bench, phase: str) -> None:
+    """The queries were chosen under another query map: what was learned from them would be wrong."""
+    job = Job(request(source="documents", sample=200, shortlists=[20]))
+
+    def tell(at: str, done: int, total: int) -> None:
+        if at == phase and bench.store.view.query_map is None:
+            bench.store.set_query_map(QueryMap(np.roll(np.eye(DIM, dtype=np.float32), 1, axis=1)))
+
+    try:
+        result = bench.work.run(job, tell)
+        assert result["warnings"][-1] == "not calibrated: the index was changed meanwhile"
+        assert (result["calibration"], result["targets"]) == (None, [])
+        assert bench.store.calibration is None
+        assert bench.store.stats()["calibration"] is None
+    finally:
+        bench.store.set_query_map(None)
+
+
+def test_too_few_queries_end_a_run_with_both_numbers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when no document has a title or a text."""
+    monkeypatch.setattr(bench.sources, "_titles", lambda *_: [])
+    with runs(bench) as recalls:
+        recalls.start(request(source="titles"))
+        status = ended(recalls)
+    assert (status["state"], status["error"]) == ("failed", "0 queries from titles, at least 20 are needed")
+
+
 def test_one_run_at_a_time(bench: Bench) -> None:
     """A second is refused, by the id of the first; after a cancellation there is room again."""
     idle = Gated()
@@ -338,8 +367,6 @@ def test_titles_go_through_the_query_prompt_and_are_not_remembered(bench: Bench)
 
 def test_a_query_map_is_applied_as_in_searches(bench: Bench) -> None:
     """To queries, and not to stored documents."""
-    from index.rotation import QueryMap
-
     rows, turn = unit_rows(20), np.roll(np.eye(DIM, dtype=np.float32), 1, axis=1)
     bench.store.set_query_map(QueryMap(turn))
     try:
