@@ -16,7 +16,7 @@ from index.calibration import KS, SHARES, Calibration
 from index.errors import InvalidInput
 from index.exact import exact
 from index.first_stage import first_stage
-from index.learning import Traces, learn
+from index.learning import Traces, fitted_on, learn
 from index.shortlist import best
 from index.tracing import Trace, trace
 from index.view import View
@@ -28,6 +28,7 @@ NARROWEST = 4  # a filter that lets fewer than so many times k rows pass is answ
 AT_ONCE = 16  # queries of an exact scan: a block of it takes some milliseconds, which is what a search may wait
 DEPTHS = (1.0, 2.0, 4.0)  # efSearch over the rows kept
 DEEP_ENOUGH = 0.98  # recall of a graph's own order, beyond which more depth is not worth its time
+BLOCK = 65_536  # prefixes scored at a time
 PROBED, PROBE = 64, 256  # queries and rows that the depth is chosen by
 
 Progress = Callable[[int, int], None]
@@ -72,7 +73,7 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
         raise InvalidInput(f"{view.count} documents are searched exactly: there is nothing to calibrate")
     faiss.omp_set_num_threads(1)  # of this thread: reranks of a few rows wait for each other's threads otherwise
     started = time.perf_counter()
-    depth = _depth(view, asked.vectors[:PROBED])
+    depth = _depth(view, asked.vectors[:PROBED], lambda: progress(0, 1))
     work = _Work(view, asked, ks, most, depth, progress, seed)
     deep, plain = work.traces()
     made = datetime.now(UTC).isoformat(timespec="seconds")
@@ -86,13 +87,20 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
         most=min(most, view.count),
         depth=depth,
         identity=identity(view),
-        buckets=learn(deep, plain, ks),
+        buckets=learn(deep, plain, ks, work.between),
         through=view.rows,
         caution=1.0 if asked.own_rows is None else STAND_IN,
         measured={"seconds": round(time.perf_counter() - started, 1), "shares": sorted(deep, reverse=True)},
     )
     done = replace(calibration, calibration_id=named(calibration))
     return Calibration.from_json(done.to_json())  # as it will be read: a threshold loses digits on its way to a file
+
+
+def filtered(number: int) -> list[int]:
+    """Places of the queries that are asked under filters: of those the models see, and of those they do not."""
+    chosen = min(number, FILTERED)
+    seen = fitted_on(chosen)
+    return [*range(seen), *range(fitted_on(number), fitted_on(number) + chosen - seen)]
 
 
 def named(calibration: Calibration) -> str:
@@ -109,8 +117,8 @@ class _Work:
         self._view, self._asked, self._ks, self._most, self._depth = view, asked, ks, most, depth
         self._progress, self._rng, self._done = progress, np.random.default_rng(seed), 0
         self._shares = [share for share in SHARES if share * view.count >= NARROWEST * ks[-1]]
-        filtered = (len(self._shares) - 1) * min(len(asked.vectors), FILTERED)
-        self._steps = 3 * (len(asked.vectors) + filtered)
+        under_filters = (len(self._shares) - 1) * min(len(asked.vectors), FILTERED)
+        self._steps = 3 * (len(asked.vectors) + under_filters)
 
     def traces(self) -> tuple[Traces, Traces]:
         """Corrected descents by share, and those in plain prefix order."""
@@ -118,8 +126,7 @@ class _Work:
         plain: dict[float, list[Trace]] = {}
         for share in self._shares:
             allowed = self._random(share)
-            asked = len(self._asked.vectors)
-            chosen = range(asked if share == 1.0 else min(asked, FILTERED))
+            chosen = range(len(self._asked.vectors)) if share == 1.0 else filtered(len(self._asked.vectors))
             truth = self._truth(chosen, allowed)
             deep[share] = [self._traced(i, kth, allowed, True) for i, kth in zip(chosen, truth, strict=True)]
             plain[share] = [self._traced(i, kth, allowed, False) for i, kth in zip(chosen, truth, strict=True)]
@@ -133,7 +140,7 @@ class _Work:
         live = bits.unpack(view.live, view.rows) & (self._rng.random(view.rows) < share)
         return Allowed(bits.pack(live), int(live.sum()), view.rows)
 
-    def _truth(self, chosen: range, allowed: Allowed | None) -> list[list[float]]:
+    def _truth(self, chosen: Sequence[int], allowed: Allowed | None) -> list[list[float]]:
         """The exact k-th scores of each query, its own row left out."""
         mask = allowed.mask() if allowed else None
         found: list[list[float]] = []
@@ -160,26 +167,32 @@ class _Work:
     def _own(self, place: int) -> int:
         return -1 if self._asked.own_rows is None else int(self._asked.own_rows[place])
 
+    def between(self) -> None:
+        """To be called between two pieces of other work."""
+        self._told(0)
+
     def _told(self, steps: int) -> None:
         self._done += steps
         self._progress(min(self._done, self._steps), self._steps)
 
 
-def _depth(view: View, queries: np.ndarray) -> float:
+def _depth(view: View, queries: np.ndarray, between: Callable[[], None]) -> float:
     """The least depth at which the graph's order is that of a scan, nearly."""
     if view.shortlist.graph is None:
         return DEPTHS[0]
-    every = np.arange(view.rows)
-    prefixes = view.prefixes(queries)
     keep = min(PROBE, view.rows)
-    truth = [set(best(*_scanned(view, every, prefix), keep)[0].tolist()) for prefix in prefixes]
-    for depth in DEPTHS:
-        found = [first_stage(view, prefix, keep, None, depth)[0] for prefix in prefixes]
-        shares = [len(wanted.intersection(rows.tolist())) / keep for wanted, rows in zip(truth, found, strict=True)]
-        if np.mean(shares) >= DEEP_ENOUGH:
-            return depth
-    return DEPTHS[-1]
+    found: dict[float, list[float]] = {depth: [] for depth in DEPTHS}
+    for prefix in view.prefixes(queries):
+        truth = set(best(np.arange(view.rows), _scores(view, prefix), keep)[0].tolist())
+        for depth in DEPTHS:
+            rows = first_stage(view, prefix, keep, None, depth)[0]
+            found[depth].append(len(truth.intersection(rows.tolist())) / keep)
+        between()
+    return next((depth for depth in DEPTHS if np.mean(found[depth]) >= DEEP_ENOUGH), DEPTHS[-1])
 
 
-def _scanned(view: View, every: np.ndarray, prefix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return every, view.shortlist.scores(prefix, every)
+def _scores(view: View, prefix: np.ndarray) -> np.ndarray:
+    """Of every row, in blocks: the prefixes of a graph are copied when they are read."""
+    starts = range(0, view.rows, BLOCK)
+    blocks = (np.arange(start, min(start + BLOCK, view.rows)) for start in starts)
+    return np.concatenate([view.shortlist.scores(prefix, block) for block in blocks])

@@ -21,7 +21,6 @@ from index.stopping import MissModel
 VERSION = 1
 KS = (1, 3, 10, 30, 100)
 SHARES = (1.0, 0.1, 0.01, 0.001)  # of the documents that pass a filter
-SCANNED = 3  # where more than one row in so many would be reranked, scanning all is as quick, and exact
 POINTS = "rates", "recall", "spread", "rows"
 ESTIMATES = "levels", "recall", "lower"
 REACH = 10**0.25  # a k farther than this factor from the greatest of KS is not calibrated
@@ -64,8 +63,9 @@ class Curve:
             bound = (self.queries * loss + 1.0) / (self.queries + 1)
         else:
             bound = loss + bernstein(self.spread, self.queries, 1.0 - confidence)
-        met = np.flatnonzero(bound <= 1.0 - target)
-        return int(met[0]) if len(met) else None
+        missed = np.flatnonzero(bound > 1.0 - target)  # a bound with confidence may rise again: all deeper ones hold
+        place = int(missed[-1]) + 1 if len(missed) else 0
+        return place if place < len(bound) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,18 @@ class Rule:
     most: int
     depth: float
     calibration_id: str
+    rows: float = 0.0  # scored on average in the calibration
     caution: float = 1.0
 
-    def worth(self, log_missing: float) -> tuple[float, float]:
-        """Recall and lower bound of a search that stopped where the model sees so much missing."""
-        return expected(self.curve.stopped.of(log_missing), self.caution)
+    def worth(self, log_missing: float, stopped: bool = True) -> tuple[float, float]:
+        """Recall and lower bound of a search that ended where the model sees so much missing.
+
+        One that was cut short, not `stopped`, is worth no more than the model says.
+        """
+        estimate, lower = self.curve.stopped.of(log_missing)
+        if not stopped:
+            estimate = min(estimate, 1.0 - math.exp(log_missing))
+        return expected((estimate, min(lower, estimate)), self.caution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,16 +134,16 @@ class Calibration:
         return min(self.buckets, key=lambda bucket: abs(math.log(bucket.k / k)))
 
     def rule(self, k: int, target: float, matching: int, confidence: float | None = None) -> Rule | None:
-        """The rule for a target recall@k among so many documents; None when an exact search is the way to it."""
+        """The rule for a target recall@k among so many documents; None when the calibration knows none."""
         bucket = self.bucket(k)
         if bucket is None:
             return None
         curve = self.curve(bucket, matching)
         place = curve.place(1.0 - (1.0 - target) ** self.caution, confidence)
-        if place is None or curve.rows[place] * SCANNED > max(matching, 1):
+        if place is None:
             return None
-        found = float(curve.rates[place])
-        return Rule(bucket.model, curve, found, self.most, self.depth, self.calibration_id, self.caution)
+        rate, rows = float(curve.rates[place]), float(curve.rows[place])
+        return Rule(bucket.model, curve, rate, self.most, self.depth, self.calibration_id, rows, self.caution)
 
     def worth(self, bucket: Bucket, matching: int, log_missing: float) -> tuple[float, float]:
         """Recall and lower bound of a shortlist of given length, of which the bucket's plain model says so much."""

@@ -1,11 +1,13 @@
 """The calibration in force and its file. It is derived: a lost or damaged one is made again, nothing else suffers."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
-from index.calibrating import identity
+from index.calibrating import identity, named
 from index.calibration import Calibration
-from index.layout import Layout
+from index.errors import StoreUnavailable
+from index.layout import Layout, sync_directory
 from index.matrices import write_durably
 from index.view import View
 
@@ -33,9 +35,13 @@ class Calibrations:
         self._kept = calibration
 
     def forget(self) -> None:
-        """Go back to none."""
+        """Go back to none; raises StoreUnavailable when the file cannot be removed, and it stays in force then."""
+        try:
+            self._path.unlink(missing_ok=True)
+            sync_directory(self._path.parent)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path} cannot be removed: {error.strerror}") from error
         self._kept = None
-        self._path.unlink(missing_ok=True)
 
     def describe(self, view: View) -> dict[str, Any]:
         """`calibration` for the statistics: what it is and whether it should be made again."""
@@ -58,7 +64,10 @@ class Calibrations:
 
     def _loaded(self) -> Calibration | None:
         try:
-            return Calibration.from_json(self._path.read_text())
+            kept = Calibration.from_json(self._path.read_text())
+            if named(replace(kept, calibration_id="")) != kept.calibration_id:
+                raise ValueError("it does not match its checksum")
+            return kept
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:

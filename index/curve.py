@@ -18,6 +18,7 @@ from index.interval import Interval, interval
 from index.plan import Plan, Stage
 from index.ranking import Ranking
 from index.rerank import rerank
+from index.targeting import resolved
 from index.view import View
 
 LADDER = (50, 100, 200, 400, 800, 1_600, 3_200)
@@ -142,7 +143,7 @@ class Curve:
             return [Found(of, of, self._matching, exact=True) for _, of in self._truth]
         found = []
         for place, query in enumerate(self._searched):
-            ranking = search(self._view, query[None], plan, self._less(place), None, self._calibration)[0]
+            ranking = self._search(query, plan, self._less(place))
             found.append(replace(self._counted(place, ranking.scores, self._compared(ranking)), exact=ranking.exact))
             steps.one()
         return found
@@ -152,10 +153,15 @@ class Curve:
         times = []
         for query in self._timed(plan):
             started = time.perf_counter()
-            search(self._view, query[None], plan, self._allowed, None, self._calibration)
+            self._search(query, plan, self._allowed)
             times.append((time.perf_counter() - started) * 1e3)
             steps.one()
         return times
+
+    def _search(self, query: np.ndarray, plan: Plan, allowed: Allowed | None) -> Ranking:
+        """As anybody's search, with this calibration."""
+        chosen, rule = resolved(plan, self._calibration, allowed.count if allowed else self._view.rows)
+        return search(self._view, query[None], chosen, allowed, None, self._calibration, rule)[0]
 
     @property
     def _searched(self) -> np.ndarray:

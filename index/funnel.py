@@ -6,7 +6,7 @@ import numpy as np
 
 from index import certificate
 from index.allowed import Allowed
-from index.calibration import Calibration
+from index.calibration import Calibration, Rule
 from index.descent import signs
 from index.exact import TIE, exact, with_ties
 from index.explaining import Work
@@ -26,28 +26,17 @@ def search(
     allowed: Allowed | None,
     deadline: float | None = None,
     calibration: Calibration | None = None,
+    rule: Rule | None = None,
 ) -> list[Ranking]:
-    """Rankings of the (q, dim) unit queries; `allowed` is None when every row is live and nothing filters."""
+    """Rankings of the (q, dim) unit queries; `allowed` is None when every row is live and nothing filters.
+
+    Plan and rule are those of `targeting.resolved`.
+    """
     if plan.exact:
         return _exact(view, queries, plan, allowed, deadline)
-    return [_ranking(view, query, plan, allowed, deadline, calibration) for query in queries]
-
-
-def _ranking(
-    view: View,
-    query: np.ndarray,
-    plan: Plan,
-    allowed: Allowed | None,
-    deadline: float | None,
-    calibration: Calibration | None,
-) -> Ranking:
-    if plan.target is None or calibration is None:
-        return _narrow(view, query, plan, allowed, deadline, calibration)
-    matching = allowed.count if allowed else view.rows
-    rule = calibration.rule(plan.wanted, plan.target, matching, plan.confidence)
-    if rule is None:
-        return _exact(view, query[None], plan, allowed, deadline)[0]
-    return descend(view, query, plan, rule, allowed, deadline)
+    if rule is not None:
+        return [descend(view, query, plan, rule, allowed, deadline) for query in queries]
+    return [_narrow(view, query, plan, allowed, deadline, calibration) for query in queries]
 
 
 def _exact(
@@ -78,7 +67,8 @@ def _narrow(
 ) -> Ranking:
     started = time.perf_counter()
     prefix = view.prefixes(query[None])[0]
-    rows, prefix_scores, strategy = first_stage(view, prefix, plan.shortlist, allowed)
+    depth = 1.0 if calibration is None else calibration.depth  # what its estimates were learned at
+    rows, prefix_scores, strategy = first_stage(view, prefix, plan.shortlist, allowed, depth)
     narrowed = time.perf_counter()
     timing = {"shortlist": (narrowed - started) * 1e3, "rerank": 0.0}
     work = _funnel_work(view, plan, allowed, rows, strategy) if plan.explain else None

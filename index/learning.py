@@ -18,15 +18,21 @@ SIZED = 0.7, 0.9995  # recalls between which stops are looked at to learn what a
 Traces = Mapping[float, Sequence[Trace]]  # by the share of documents that match
 
 
-def learn(deep: Traces, plain: Traces, ks: Sequence[int] = KS) -> list[Bucket]:
-    """A bucket for each k that is looked for in every trace; queries are in random order."""
-    return [_bucket(deep, plain, place, k) for place, k in enumerate(ks)]
+def learn(
+    deep: Traces, plain: Traces, ks: Sequence[int] = KS, between: Callable[[], None] = lambda: None
+) -> list[Bucket]:
+    """A bucket for each k that is looked for in every trace; queries are in random order.
+
+    `between` is called between two pieces of work; what it raises ends it.
+    """
+    return [_bucket(deep, plain, place, k, between) for place, k in enumerate(ks)]
 
 
-def _bucket(deep: Traces, plain: Traces, place: int, k: int) -> Bucket:
+def _bucket(deep: Traces, plain: Traces, place: int, k: int, between: Callable[[], None]) -> Bucket:
     model, plain_model = (_fitted(_every(traces, _first), place, k) for traces in (deep, plain))
     curves = {}
     for share in deep:
+        between()
         stops = [_Path.of(one, model, place, k) for one in _rest(deep[share])]
         lengths = [_Path.of(one, plain_model, place, k) for one in _rest(plain[share])]
         curves[share] = _curve(stops, lengths)
@@ -106,12 +112,13 @@ def _every(traces: Traces, part: Callable[[Sequence[Trace]], Sequence[Trace]]) -
 
 
 def _first(traces: Sequence[Trace]) -> Sequence[Trace]:
-    return traces[: _fitted_on(traces)]
+    return traces[: fitted_on(len(traces))]
 
 
 def _rest(traces: Sequence[Trace]) -> Sequence[Trace]:
-    return traces[_fitted_on(traces) :]
+    return traces[fitted_on(len(traces)) :]
 
 
-def _fitted_on(traces: Sequence[Trace]) -> int:
-    return max(1, min(int(len(traces) * FITTED), FITTED_AT_MOST))
+def fitted_on(number: int) -> int:
+    """Of so many queries the first that models are fitted on."""
+    return max(1, min(int(number * FITTED), FITTED_AT_MOST))

@@ -1,7 +1,7 @@
 """From what a query asks for to the stages that run: every bound is checked here, nothing is clamped."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from index.errors import InvalidPlan
@@ -23,8 +23,8 @@ class Plan:
     """The effective narrowing. `stages` ends with the full width unless the prefix order is the answer.
 
     `exact` plans scan full vectors, which is their only stage; `wanted` is limit + offset. With `target` a calibration
-    decides for each query where its shortlist ends; the first stage's number is the most it may be. `explain` counts
-    the work.
+    decides for each query where its shortlist ends; the first stage's number is the most it may be; `instead` is
+    the plan for when the calibration knows no way to the target. `explain` counts the work.
     """
 
     stages: tuple[Stage, ...]
@@ -35,6 +35,7 @@ class Plan:
     target: float | None = None
     confidence: float | None = None
     explain: bool = False
+    instead: "Plan | None" = None
 
     @property
     def shortlist(self) -> int:
@@ -55,7 +56,15 @@ def make_plan(query: Query, space: Space, count: int, options: StoreOptions, cal
         return Plan(((space.dim, wanted),), wanted, source, exact=True, target=query.target_recall)
     target = query.target_recall if source == "request" or not query.rescore else options.default_recall
     if target is not None and (calibrated is not None or query.target_recall is not None):
-        return _targeted(target, query.confidence, space, wanted, count, calibrated)
+        plan = _targeted(target, query.confidence, space, wanted, count, calibrated)
+        return plan if source == "request" else replace(plan, instead=_narrowing(query, space, wanted, count, options))
+    return _narrowing(query, space, wanted, count, options, source)
+
+
+def _narrowing(
+    query: Query, space: Space, wanted: int, count: int, options: StoreOptions, source: str = "default"
+) -> Plan:
+    """A shortlist or stages of given length."""
     if query.stages is not None:
         first = _check_stages(query.stages, space, wanted, count, options)
     else:
@@ -85,7 +94,9 @@ def _targeted(
     last = (space.dim, wanted)
     if calibrated is not None:
         most = max(wanted, min(calibrated, count))
-        return Plan(((space.prefix_dim, most), last), wanted, "calibration", target=target, confidence=confidence)
+        exact = Plan((last,), wanted, "calibration", exact=True, target=target)
+        stages = ((space.prefix_dim, most), last)
+        return Plan(stages, wanted, "calibration", target=target, confidence=confidence, instead=exact)
     factor = next((times for limit, times in CAUTION if target <= limit), None)
     shortlist = count if factor is None else factor * default_shortlist(wanted, count)
     if shortlist * SCANNED >= count:  # so large a part of the collection is quicker scanned

@@ -18,6 +18,7 @@ from index.matryoshka import check_vector, normalise
 from index.options import StoreOptions
 from index.plan import make_plan
 from index.query import Answer, Query
+from index.targeting import resolved
 from index.view import View
 
 ATTEMPTS = 4  # searches of ever newer views while documents move under the reader
@@ -63,7 +64,8 @@ class Searcher:
         if query.deadline is not None:
             _check_deadline(query.deadline)
         allowed = self._matching.allowed(view, node, query.exclude)
-        rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration)
+        plan, rule = resolved(plan, calibration, allowed.count if allowed else view.rows)
+        rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration, rule)
         with self._documents.reader() as db:
             return [
                 results.answer(db, view, vector, query, plan, ranking, allowed, strict)

@@ -2,18 +2,37 @@
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from index import certificate
 from index.allowed import Allowed
-from index.calibration import Rule
+from index.calibration import Calibration, Rule
 from index.descent import Descent, lengths
 from index.exact import with_ties
 from index.explaining import Stop, Work
 from index.plan import Plan
 from index.ranking import Ranking
 from index.view import View
+
+SCANNED = 3  # where more than one row in so many would be reranked, scanning all is as quick, and exact
+HURRIED = 256  # rows between two looks at the clock
+
+
+def resolved(plan: Plan, calibration: Calibration | None, matching: int) -> tuple[Plan, Rule | None]:
+    """The plan for so many rows that match, and the rule it goes by, if it does.
+
+    Without a rule it is `plan.instead`; an exact scan where a descent would rerank too much of what matches.
+    """
+    if plan.exact or plan.target is None or calibration is None:
+        return plan, None
+    rule = calibration.rule(plan.wanted, plan.target, matching, plan.confidence)
+    if rule is None:
+        return replace(plan.instead or plan, explain=plan.explain), None
+    if rule.rows * SCANNED > matching:
+        return replace(plan, exact=True, stages=plan.stages[-1:]), None
+    return plan, rule
 
 
 def descend(
@@ -37,8 +56,8 @@ def descend(
         descent.strategy if allowed else "none",
         exact=descent.exhausted,
         stages=((plan.stages[0][0], len(descent.rows)), *plan.stages[1:]),
-        reranked=len(descent.rows) if stop.reason == "timeout" else None,
-        estimate=(1.0, 1.0) if proved else rule.worth(log_missing),
+        reranked=len(descent.rows) if stop.reason == "timeout" and not proved else None,
+        estimate=(1.0, 1.0) if proved else rule.worth(log_missing, stop.reason == "rule"),
         certified=proved,
         calibration_id=rule.calibration_id,
         timing_ms={"shortlist": (begun - started) * 1e3, "rerank": (ended - begun) * 1e3},
@@ -52,7 +71,7 @@ def _descend(descent: Descent, wanted: int, rule: Rule, deadline: float | None) 
     for length in lengths(longest):
         if 2 * length < 3 * min(wanted, descent.matching) and length < longest:
             continue
-        descent.extend(length)
+        _extend(descent, length, max(wanted, 2), deadline)
         if descent.exhausted or len(descent.rows) < 2:
             continue  # to the end of the lengths: all that match are scored
         log_missing = float(rule.model.log_missing(descent.signs(min(wanted, len(descent.rows)))))
@@ -64,6 +83,15 @@ def _descend(descent: Descent, wanted: int, rule: Rule, deadline: float | None) 
     if descent.exhausted:
         return _stop("exhausted", None, None, rule)
     return _stop("longest", rate, log_missing, rule)
+
+
+def _extend(descent: Descent, length: int, least: int, deadline: float | None) -> None:
+    """To that length, or once `least` rows are scored and the deadline has passed, not so far."""
+    for part in range(len(descent.rows) + HURRIED, length, HURRIED) if deadline is not None else ():
+        descent.extend(part)
+        if part >= least and deadline is not None and time.monotonic() > deadline:
+            return
+    descent.extend(length)
 
 
 def _stop(reason: str, rate: float | None, log_missing: float | None, rule: Rule) -> Stop:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from index import calibrating
-from index.calibrating import Asked, calibrate
+from index.calibrating import Asked, calibrate, filtered
 from index.calibration import Calibration
 from index.errors import InvalidInput
+from index.learning import fitted_on
 from index.options import StoreOptions
 from index.space import Space
 from index.store import Store
@@ -132,3 +133,13 @@ def test_what_progress_raises_ends_the_work(tmp_path: Path, calls: int) -> None:
             store.calibrate(asked_of(QUERIES[::-1]), cancel)
         assert store.calibration is before
         assert store.layout.calibration.read_bytes() == written
+
+
+@pytest.mark.parametrize("number", [100, 300, 500, 501, 800, 1_600, 5_000])
+def test_filters_are_tried_on_queries_that_the_models_did_not_see(number: int) -> None:
+    """As many of those that the models are fitted on as of the filtered traces are; the others are all unseen."""
+    chosen = filtered(number)
+    assert len(chosen) == len(set(chosen)) == min(number, 500)
+    seen = fitted_on(len(chosen))
+    assert max(chosen[:seen]) < fitted_on(number) <= min(chosen[seen:])
+    assert max(chosen) < number

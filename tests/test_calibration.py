@@ -2,12 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from index.calibration import Bucket, Calibration, Curve, Estimator, bernstein, expected
+from index.plan import Plan
 from index.stopping import MissModel
+from index.targeting import resolved
 
 TOLD = Estimator(np.array([-1.0, -2.0, -4.0]), np.array([0.5, 0.8, 0.99]), np.array([0.3, 0.6, 0.9]))
 RNG = np.random.default_rng(0)
@@ -128,7 +131,7 @@ def test_a_bucket_is_the_nearest_within_reach() -> None:
 
 
 def test_a_rule_is_that_of_the_selectivity() -> None:
-    """The curve nearest to the share of documents that match; none where scanning them all is as quick."""
+    """The curve nearest to the share of documents that match."""
     made = calibration_of()
     everything, few = made.rule(10, 0.85, 10_000), made.rule(10, 0.85, 100)
     assert everything is not None
@@ -136,10 +139,43 @@ def test_a_rule_is_that_of_the_selectivity() -> None:
     assert (everything.rate, few.rate) == (-2.0, -2.0)
     assert (everything.curve.recall[1], few.curve.recall[1]) == (0.9, 0.95)
     assert (everything.most, everything.depth, everything.calibration_id) == (5_000, 2.0, made.calibration_id)
-    assert made.rule(10, 0.85, 60) is not None  # 20 rows of 60 on average
-    assert made.rule(10, 0.85, 59) is None
+    assert (everything.rows, few.rows) == (20.0, 20.0)
     assert made.rule(10, 0.999, 10_000) is None  # met nowhere
     assert made.rule(500, 0.5, 10_000) is None
+
+
+def test_a_search_is_resolved_by_what_it_costs() -> None:
+    """A rule; a scan where a third of what matches would be reranked; else the plan that was to be taken instead."""
+    made, last = calibration_of(), (32, 10)
+    default = Plan(((8, 200), last), 10, "default")
+    exact = Plan((last,), 10, "calibration", exact=True, target=0.85)
+    plan = Plan(((8, 5_000), last), 10, "calibration", target=0.85, explain=True, instead=default)
+    assert resolved(plan, made, 60)[1] is not None  # 20 rows of 60 on average
+    scanned, rule = resolved(plan, made, 59)
+    assert (scanned.exact, scanned.stages, scanned.source, rule) == (True, (last,), "calibration", None)
+    for hopeless in (replace(plan, target=0.9999), replace(plan, wanted=500)):
+        chosen, rule = resolved(hopeless, made, 10_000)
+        assert (chosen.source, chosen.shortlist, chosen.explain, rule) == ("default", 200, True, None)
+        assert resolved(replace(hopeless, instead=exact), made, 10_000)[0].exact
+    assert resolved(default, made, 10_000) == (default, None)
+    assert resolved(plan, None, 10_000) == (plan, None)
+
+
+def test_with_confidence_every_deeper_stop_has_to_hold() -> None:
+    """A bound that holds by chance before one that does not is no way to the target."""
+    curve = replace(curve_of([0.95, 0.96, 0.97], queries=1_000), spread=np.array([0.0, 0.5, 0.0]))
+    assert curve.place(0.94, 0.95) == 2
+    assert curve.place(0.94) == 0
+
+
+def test_a_search_cut_short_is_worth_no_more_than_the_model_says() -> None:
+    """The levels were learned from stops, of which none is so shallow."""
+    rule = calibration_of().rule(10, 0.85, 10_000)
+    assert rule is not None
+    estimate, lower = rule.worth(np.log(0.9), stopped=False)
+    assert estimate == pytest.approx(0.1)
+    assert lower <= estimate
+    assert rule.worth(np.log(0.9))[0] > 0.1
 
 
 def test_a_lower_target_is_never_deeper() -> None:

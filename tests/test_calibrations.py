@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from index.calibration import Calibration
-from index.calibrations import outdated_by
+from index.calibrations import Calibrations, outdated_by
+from index.errors import StoreUnavailable
 from index.layout import Layout
 from index.query import Query
 from index.rotation import QueryMap, Rotation
@@ -159,3 +160,27 @@ def test_statistics_tell_what_it_is(store: Store) -> None:
     store.forget_calibration()
     assert store.stats()["calibration"] is None
     assert store.view.space == SPACE
+
+
+def test_a_file_that_was_changed_is_made_again(store: Store) -> None:
+    """One digit is enough; no search fails over it."""
+    made = store.calibration
+    assert made is not None
+    path = store.layout.calibration
+    path.write_text(path.read_text().replace('"identity": {', '"identity": null, "x": {'))
+    assert Calibrations(store.layout).of(store.view) is None
+    path.write_text(made.to_json())
+    assert Calibrations(store.layout).of(store.view) is not None
+
+
+def test_what_cannot_be_removed_stays_in_force(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what it is; nothing has changed."""
+    kept = Calibrations(store.layout)
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    with pytest.raises(StoreUnavailable, match="cannot be removed: Permission denied"):
+        kept.forget()
+    assert kept.of(store.view) is not None
