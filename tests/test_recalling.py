@@ -318,14 +318,61 @@ def test_the_watch_waits_for_quiet_size_and_its_pause() -> None:
         assert watch.due() == "because"
 
 
-def test_a_wanted_calibration_comes_before_size_and_a_declined_one_never() -> None:
-    """Until somebody asks again."""
-    watch = Watch(lambda: Seen(150, 1, "because"), least=100)
+def test_a_wanted_calibration_comes_first_and_after_a_no_none_at_all() -> None:
+    """Until somebody asks again; and never for fewer documents than the settings say."""
+    count = [150]
+    watch = Watch(lambda: Seen(count[0], 1, "because"), least=100, pause=0)
     watch.due()
-    watch.declined()
-    assert watch.due() is None
     watch.wanted("recall fell to 0.91")
     assert watch.due() == "recall fell to 0.91"
+    count[0] = 99
+    assert watch.due() is None
+    count[0] = 150
+    watch.declined()
+    watch.wanted("recall fell to 0.91")
+    assert watch.due() is None
+    watch.ended(calibrated=True)  # of a run that somebody asked for
+    assert watch.due() == "because"
+
+
+def test_steady_writing_delays_a_calibration_by_ten_minutes() -> None:
+    """It never stops in some collections; a reason that went away starts the time anew."""
+    now, commits = [0.0], iter(range(1_000))
+    reason: list[str | None] = ["because"]
+    watch = Watch(lambda: Seen(100, next(commits), reason[0]), least=100, clock=lambda: now[0])
+    for now[0], why in ((0.0, "because"), (599.0, "because"), (599.5, None), (599.9, "because"), (1_199.0, "because")):
+        reason[0] = why
+        assert watch.due() is None
+    now[0] = 1_200.0
+    assert watch.due() == "because"
+
+
+def test_recall_that_falls_again_after_every_calibration_is_answered_less_and_less_often() -> None:
+    """Twice the pause each time, up to a day; a day without is the end of it. Other reasons do not wait."""
+    now = [0.0]
+    reason: list[str | None] = [None]
+    watch = Watch(lambda: Seen(100, 1, reason[0]), least=100, pause=300, clock=lambda: now[0])
+    watch.due()
+    for pause in (0, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 76_800, 86_400, 86_400):
+        watch.wanted("recall fell")
+        if pause:
+            now[0] += pause - 1
+            assert watch.due() is None
+            now[0] += 1
+        assert watch.due() == "recall fell"
+        watch.ended(calibrated=True)
+    watch.wanted("recall fell")
+    reason[0] = "grown"
+    now[0] += 300
+    assert watch.due() == "grown"
+    reason[0] = None
+    now[0] += 86_401
+    watch.wanted("recall fell")
+    assert watch.due() == "recall fell"
+    watch.ended(calibrated=True)
+    watch.wanted("recall fell")
+    now[0] += 600
+    assert watch.due() == "recall fell"
 
 
 def test_given_queries_come_before_live_ones_and_those_before_titles(bench: Bench) -> None:
