@@ -7,11 +7,11 @@ from threading import Condition, Thread
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from app.busy import Busy, RecallBusy, ShuttingDown
 from app.encoder import Encoder
 from app.idle import Idle
+from app.one_core import one_core
 from app.pools import Pool
 from app.problems import Refused
 from app.query_sources import QuerySources
@@ -119,7 +119,11 @@ class Recalls:
                 self._do(self._job)
 
     def _due(self) -> Job | None:
-        reason = self._watch.due() if self._watch and not self._closed else None
+        try:
+            reason = self._watch.due() if self._watch and not self._closed else None
+        except Exception:  # the thread lives on, and looks again
+            log.exception("whether a calibration is due could not be found out")
+            return None
         return None if reason is None else Job(RecallRequest.model_validate(CALIBRATE_ALONE), reason)
 
     def _do(self, job: Job) -> None:
@@ -138,7 +142,7 @@ class Recalls:
 
         try:
             tell("queries", 0, 0)
-            with threadpool_limits(1, "blas"):  # blocks on all cores made searches wait three times as long
+            with one_core():
                 return "done", self._work.run(job, tell), None
         except (Cancelled, ShuttingDown):
             return "cancelled", None, None

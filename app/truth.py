@@ -15,6 +15,7 @@ import numpy as np
 from app.budget import Budget
 from app.busy import ShuttingDown
 from app.idle import Idle
+from app.one_core import one_core
 from app.settings import Settings
 from app.truth_metrics import TruthMetrics
 from app.truth_watch import TruthWatch
@@ -171,7 +172,8 @@ class Truth:
             waited += time.perf_counter() - since
 
         try:
-            return recalls(shadows, give_way)
+            with one_core():  # the others answer searches
+                return recalls(shadows, give_way)
         finally:
             self._budget.spend(time.perf_counter() - began - waited)
 

@@ -318,6 +318,21 @@ def test_the_watch_waits_for_quiet_size_and_its_pause() -> None:
         assert watch.due() == "because"
 
 
+def test_a_look_that_fails_is_logged_and_not_the_last(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """As when the disk or the store fails for a moment: the thread still does what it is asked for."""
+    looks = iter([KeyError("the disk")])
+
+    def look() -> Seen:
+        for error in looks:
+            raise error
+        return Seen(COUNT, 1, "because")
+
+    with runs(bench, watch=Watch(look, least=COUNT)) as recalls:
+        until(lambda: recalls.status()["automatic"] == "because")
+        recalls.cancel()
+    assert "KeyError" in caplog.text
+
+
 def test_a_wanted_calibration_comes_first_and_after_a_no_none_at_all() -> None:
     """Until somebody asks again; and never for fewer documents than the settings say."""
     count = [150]

@@ -20,8 +20,10 @@ from app.truth import QUEUE, Truth, _calibration_id
 from app.truth_metrics import TruthMetrics
 from app.truth_watch import TruthWatch
 from app.truth_window import ENOUGH, WINDOW
+from blas_threads import blas_threads, let_blas_have
 from index.evaluation import recall_at_k
 from index.query import Answer, Query
+from index.shadow import Shadow, recalls
 from index.store import Store
 from index_cases import FLAT, best_ids, fill, numbered, opened, unit_vectors, until
 
@@ -242,6 +244,27 @@ def test_the_thread_survives_an_unforeseen_error(
         searched(store, truth)
         assert told(truth, 2 * len(Q))["compared"] == len(Q)
     assert "KeyError" in caplog.text
+
+
+def test_a_comparison_computes_on_one_core(
+    store: Store, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the live searches need the others; afterwards they have all of them again."""
+    seen: list[set[int]] = []
+
+    def looked(shadows: list[Shadow], give_way: Callable[[int, int], None]) -> list[float]:
+        seen.append(blas_threads())
+        return recalls(shadows, give_way)
+
+    monkeypatch.setattr("app.truth.recalls", looked)
+    before = max(blas_threads(), default=1)
+    let_blas_have(2)
+    with truth_of(store, registry) as truth:
+        searched(store, truth)
+        told(truth, len(Q))
+    assert all(threads <= {1} for threads in seen)
+    assert blas_threads() <= {2}
+    let_blas_have(before)
 
 
 def test_a_calibration_that_is_forgotten_between_two_looks_is_none() -> None:
