@@ -17,6 +17,7 @@ import numpy as np
 from app.encoder import Encoder, EncoderBusy
 from app.problems import Refused
 from app.recall_requests import RecallRequest
+from app.reservoir import Reservoir
 from index.calibrating import Asked
 from index.document import StoredDocument
 from index.errors import InvalidVector
@@ -36,10 +37,8 @@ Progress = Callable[[int, int], None]
 class QuerySources:
     """Chooses queries for a request. Called from a background thread while the event loop runs."""
 
-    def __init__(
-        self, store: Store, encoder: Encoder | None, loop: asyncio.AbstractEventLoop, live: Callable[[], np.ndarray]
-    ) -> None:
-        """`live` gives (n, width) vectors of recent queries."""
+    def __init__(self, store: Store, encoder: Encoder | None, loop: asyncio.AbstractEventLoop, live: Reservoir) -> None:
+        """`live` has (n, width) vectors of recent queries."""
         self._store, self._encoder, self._loop, self._live = store, encoder, loop, live
 
     def check(self, request: RecallRequest) -> None:
@@ -48,7 +47,7 @@ class QuerySources:
             self._store.measuring.units(request.vectors)
         if self._encoder is None and (request.queries is not None or request.source == "titles"):
             raise Refused("no-model", f"this service has no model: send vectors of {self._store.space.dim} numbers")
-        if request.source == "live" and (kept := len(self._live())) < ENOUGH_LIVE:
+        if request.source == "live" and (kept := len(self._live)) < ENOUGH_LIVE:
             raise Refused(
                 "validation",
                 f"at least {ENOUGH_LIVE} live queries are needed, {kept} were kept; see FUNNEL_KEEP_QUERIES",
@@ -68,9 +67,8 @@ class QuerySources:
         if request.queries is not None:
             texts = some(list(dict.fromkeys(request.queries)), request.sample, seed)
             return self._asked(self._embedded(texts, progress, skips=False), "queries", True)
-        live = self._live() if request.source in (None, "live") else np.empty((0, 0))
-        if len(live) >= ENOUGH_LIVE:
-            return self._asked(some(live, number, seed), "live", True)
+        if request.source in (None, "live") and len(self._live) >= ENOUGH_LIVE:
+            return self._asked(self._live.vectors(number), "live", True)
         if request.source in (None, "titles") and self._encoder is not None:
             texts = self._titles(number, seed)
             if request.source == "titles" or 2 * len(texts) >= min(number, self._store.count()):

@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from threading import Condition, Thread
 from typing import Any
-
-import numpy as np
 
 from app.busy import Busy, RecallBusy, ShuttingDown
 from app.encoder import Encoder
@@ -19,6 +16,7 @@ from app.recall_job import Cancelled, Job
 from app.recall_requests import RecallRequest
 from app.recall_watch import Seen, Watch
 from app.recall_work import RecallWork
+from app.reservoir import Reservoir
 from app.settings import Settings
 from index.errors import FunnelError
 from index.store import Store
@@ -166,10 +164,8 @@ class Recalls:
             log.warning("no calibration was made, although %s: %s", job.reason, why)
 
 
-def open_recalls(
-    settings: Settings, store: Store, encoder: Encoder | None, searches: Pool, live: Callable[[], np.ndarray]
-) -> Recalls:
-    """The runs of a service, on whose event loop this is called; `live` gives recent query vectors."""
+def open_recalls(settings: Settings, store: Store, encoder: Encoder | None, searches: Pool, live: Reservoir) -> Recalls:
+    """The runs of a service, on whose event loop this is called; `live` has recent query vectors."""
 
     def busy() -> bool:
         return searches.busy or (encoder is not None and encoder.depths["query"] > 0)

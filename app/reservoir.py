@@ -7,6 +7,7 @@ import numpy as np
 from index.matryoshka import normalise
 
 SPREAD = 4  # of so many queries one enters a full reservoir
+AT_ONCE = 1_000  # vectors that are copied while others wait: a millisecond or so
 
 
 class Reservoir:
@@ -37,10 +38,20 @@ class Reservoir:
             for unit in units:
                 self._offer(unit)
 
-    def vectors(self) -> np.ndarray:
-        """(n, dim) float32 unit vectors in random order, a copy; (0, 0) before the first."""
+    def vectors(self, size: int | None = None) -> np.ndarray:
+        """(n, dim) float32 unit vectors in random order, at most `size` of them, a copy; (0, 0) before the first.
+
+        They are drawn first and copied AT_ONCE at a time: `add` needs the same lock, and the event loop waits for it.
+        """
         with self._lock:
-            return self._kept[self._rng.permutation(self._count)]
+            kept, count = self._kept, self._count  # a place that was taken once always holds a query
+        drawn = self._rng.permutation(count)[:size]
+        found = np.empty((len(drawn), kept.shape[1]), dtype=np.float32)
+        for start in range(0, len(drawn), AT_ONCE):
+            places = drawn[start : start + AT_ONCE]
+            with self._lock:
+                found[start : start + len(places)] = kept[places]
+        return found
 
     def _offer(self, unit: np.ndarray) -> None:
         if self._count < self._size:

@@ -98,7 +98,7 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         ingests = Slots("ingests", settings.ingest_queue)
         reservoir = Reservoir(settings.keep_queries)
         easing = Easing(settings.ease_recall, settings.search_threads, settings.default_recall)
-        recall = open_recalls(settings, store, encoder, searches, reservoir.vectors)
+        recall = open_recalls(settings, store, encoder, searches, reservoir)
         stack.push_async_callback(anyio.to_thread.run_sync, recall.close)
         truth = open_truth(settings, store, metrics.truth, Idle(lambda: searches.busy), recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)

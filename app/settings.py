@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     """Searches that may wait for a thread before further ones are answered with a 503."""
     ease_recall: float | None = Field(None, gt=0, lt=1, allow_inf_nan=False)
     """The least recall that searches by a target may step down to while many wait; unset, load changes no target."""
-    keep_queries: int = Field(0, ge=0, le=1_000_000)
+    keep_queries: int = Field(0, ge=0, le=100_000)
     """Recent query vectors, never texts, that are kept in memory to measure and calibrate recall with; 0 keeps none."""
     truth_share: float = Field(0.01, ge=0, le=1, allow_inf_nan=False)
     """The share of live queries whose answers are compared with exact search when nobody searches; 0 compares none."""

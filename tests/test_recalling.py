@@ -20,6 +20,7 @@ from app.recall_requests import RecallRequest
 from app.recall_watch import Seen, Watch
 from app.recall_work import RecallWork
 from app.recalling import Recalls
+from app.reservoir import Reservoir
 from embedders import DIM, HashEmbedder
 from index.document import Document, StoredDocument
 from index.errors import FunnelError, InvalidPlan, InvalidVector
@@ -41,9 +42,14 @@ class Bench:
     """A filled store, an encoder on a running event loop, and what the live queries are."""
 
     def __init__(self, store: Store, encoder: Encoder | None, loop: asyncio.AbstractEventLoop) -> None:
-        self.store, self.live = store, np.empty((0, 0), dtype=np.float32)
-        self.sources = QuerySources(store, encoder, loop, lambda: self.live)
+        self.store = store
+        self.sources = QuerySources(store, encoder, loop, Reservoir(0))
         self.work = RecallWork(store.measuring, store.count, self.sources)
+
+    def keep(self, live: np.ndarray) -> None:
+        """These are the live queries from now on."""
+        self.sources._live = Reservoir(1_000)
+        self.sources._live.add(live)
 
     def asked(self, **body: Any) -> Any:
         """The queries that a request chooses."""
@@ -80,7 +86,7 @@ def _fresh(bench: Bench) -> Iterator[None]:
     """No calibration and no live queries from one test to the next."""
     yield
     bench.store.forget_calibration()
-    bench.live = np.empty((0, 0), dtype=np.float32)
+    bench.sources._live = Reservoir(0)
 
 
 class Gated(Idle):
@@ -263,7 +269,9 @@ def test_an_unforeseen_error_ends_the_run_and_not_the_thread(bench: Bench, caplo
         def choose(self, *_: Any) -> Any:
             raise next(failing)
 
-    broken = RecallWork(bench.store.measuring, bench.store.count, Failing(bench.store, None, sources._loop, list))
+    broken = RecallWork(
+        bench.store.measuring, bench.store.count, Failing(bench.store, None, sources._loop, Reservoir(0))
+    )
     recalls = Recalls(broken, Idle(lambda: False), None, 1)
     for told in ("something went wrong", "the reason"):
         recalls.start(request(source="documents"))
@@ -392,12 +400,12 @@ def test_recall_that_falls_again_after_every_calibration_is_answered_less_and_le
 
 def test_given_queries_come_before_live_ones_and_those_before_titles(bench: Bench) -> None:
     """And documents last; only the first two are of the kind that will be asked."""
-    bench.live = unit_rows(250)
+    bench.keep(unit_rows(250))
     assert describe(bench.asked(vectors=unit_rows(40).tolist())) == ("vectors", True, 40)
     assert describe(bench.asked(queries=WORDS[:50] * 2)) == ("queries", True, 50)
     assert describe(bench.asked(sample=220)) == ("live", True, 220)
     assert describe(bench.asked(source="titles", sample=60)) == ("titles", False, 60)
-    bench.live = unit_rows(199)
+    bench.keep(unit_rows(199))
     assert describe(bench.asked(sample=60)) == ("titles", False, 60)
     documents = bench.asked(source="documents", sample=60)
     assert describe(documents) == ("documents", False, 60)
@@ -409,7 +417,7 @@ def test_given_queries_come_before_live_ones_and_those_before_titles(bench: Benc
 
 def test_without_a_model_documents_ask_for_themselves(bench: Bench) -> None:
     """There is nothing that could embed a title."""
-    sources = QuerySources(bench.store, None, bench.sources._loop, lambda: np.empty((0, 0)))
+    sources = QuerySources(bench.store, None, bench.sources._loop, Reservoir(0))
     assert sources.choose(request(sample=30), 0, lambda *_: None).source == "documents"
     for body in ({"source": "titles"}, {"queries": WORDS[:20]}):
         with pytest.raises(Refused, match="no model"):

@@ -1,8 +1,9 @@
 """The reservoir of live query vectors."""
 
-from threading import Thread
+from threading import Lock, Thread
 
 import numpy as np
+import pytest
 
 from app.reservoir import SPREAD, Reservoir
 
@@ -37,6 +38,41 @@ def test_it_never_holds_more_than_its_size_and_prefers_recent_queries() -> None:
     assert len(ages) == size
     assert abs(ages.mean() / (SPREAD * size) - 1) < 0.1
     assert abs(np.mean(ages < SPREAD * size * np.log(2)) - 0.5) < 0.05  # the median of an exponential
+
+
+def test_some_of_them_are_drawn_at_random() -> None:
+    """As many as are asked for, different ones every time; all of them when there are fewer."""
+    reservoir = Reservoir(3_000)
+    reservoir.add(numbered(0, 2_500))
+    draws = [numbers(reservoir.vectors(1_200)) for _ in range(2)]
+    for drawn in draws:
+        assert len(set(drawn)) == 1_200
+        assert abs(drawn.mean() - 1_250) < 4 * 722 / np.sqrt(1_200)
+    assert set(draws[0]) != set(draws[1])
+    assert sorted(numbers(reservoir.vectors(9_999))) == list(range(2_500))
+    assert reservoir.vectors(0).shape == (0, 2)
+
+
+def test_reading_keeps_adding_waiting_for_a_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have the lock between any two of them."""
+    monkeypatch.setattr("app.reservoir.AT_ONCE", 10)
+
+    class Counting:
+        def __init__(self) -> None:
+            self.taken, self._lock = 0, Lock()
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+            self.taken += 1
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
+
+    reservoir, lock = Reservoir(100), Counting()
+    reservoir.add(numbered(0, 95))
+    reservoir._lock = lock  # type: ignore[assignment]
+    assert sorted(numbers(reservoir.vectors())) == list(range(95))
+    assert lock.taken == 1 + 10
 
 
 def test_it_keeps_unit_vectors_and_copies() -> None:
