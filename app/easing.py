@@ -61,7 +61,10 @@ class Easing:
 
 
 def eased(target: float, floor: float, step: int) -> float:
-    """A target that many steps towards the floor, to three digits: each multiplies what is missed by the same
-    factor, since the work of a search grows about as the logarithm of what it misses falls."""
+    """A target that many steps towards the floor: each multiplies what is missed by the same factor, since the work
+    of a search grows about as the logarithm of what it misses falls. To three digits, unless that would be no less
+    than the target, such as 1; between floor and target always."""
     share = step / len(DEEP)
-    return round(1 - (1 - target) ** (1 - share) * (1 - floor) ** share, 3)
+    between = 1 - (1 - target) ** (1 - share) * (1 - floor) ** share
+    short = round(between, 3)
+    return max(floor, min(target, short if short < target else between))

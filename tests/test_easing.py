@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def test_a_jump_of_the_queue_is_followed_at_once() -> None:
 def test_each_step_misses_more_by_the_same_factor() -> None:
     """From 2 % missed to 16 %: 4 % and 8 % between."""
     assert [eased(0.98, 0.84, step) for step in range(4)] == [0.98, 0.96, 0.92, 0.84]
+
+
+@pytest.mark.parametrize(("target", "floor"), [(0.9999, 0.9996), (0.99951, 0.9995), (0.9998, 0.5), (0.9, 0.8996)])
+def test_rounding_asks_neither_for_more_nor_for_all(target: float, floor: float) -> None:
+    """A target of 1 would be an exact search, which is the most expensive of all."""
+    found = [eased(target, floor, step) for step in range(4)]
+    assert found[0] == target
+    assert found[3] == pytest.approx(floor, abs=5e-4)
+    assert all(floor <= later <= earlier < 1 for earlier, later in pairwise(found))
 
 
 @pytest.mark.parametrize(
