@@ -30,7 +30,7 @@ def _reason(query: Query, plan: Plan, view: View, ranking: Ranking, matching: in
         return "score_threshold"
     if found < min(matching, plan.wanted):
         return "first_stage"
-    if matching >= query.limit:
+    if query.offset and matching:
         return "offset"
     return "filter" if query.filter is not None and matching < view.count else "collection"
 

@@ -41,6 +41,21 @@ PLANS = ({}, {"exact": True}, {"shortlist": 400}, {"rescore": False, "shortlist"
         ({"limit": 9, "filter": {"n": -1}}, 0, "filter", 0, "0 documents of 300"),
         ({"limit": 20, "offset": 290}, 10, "offset", 300, "the offset 290 leaves 10 of 300 documents"),
         ({"limit": 20, "offset": 300}, 0, "offset", 300, "the offset 300 leaves 0 of 300 documents"),
+        (
+            {"limit": 9, "offset": 6, "filter": {"n": {"$lt": 4}}},
+            0,
+            "offset",
+            4,
+            "the offset 6 leaves 0 of 4 documents",
+        ),
+        (
+            {"limit": 9, "offset": 1, "filter": {"n": {"$lt": 4}}},
+            3,
+            "offset",
+            4,
+            "the offset 1 leaves 3 of 4 documents",
+        ),
+        ({"limit": 9, "offset": 6, "filter": {"n": -1}}, 0, "filter", 0, "0 documents of 300"),
         ({"limit": 20, "score_threshold": 1.5}, 0, "score_threshold", 300, "score at least 1.5; limit 20"),
     ],
 )
