@@ -13,6 +13,7 @@ from index.calibrations import Calibrations
 from index.curve import Curve, cascades, ladder
 from index.database import Documents
 from index.document import StoredDocument
+from index.errors import InvalidPlan
 from index.matching import Matching
 from index.matryoshka import check_vector, normalise
 from index.options import StoreOptions
@@ -46,8 +47,10 @@ class Measuring:
     ) -> list[Plan]:
         """The plans of these shortlists and cascades; None takes those of `index.curve`, which may be an exact search.
 
-        Raises InvalidPlan, with both numbers, for any that a search would be refused for.
+        Raises InvalidPlan, with both numbers, for any that a search would be refused for, and for such a k.
         """
+        if k > self._options.max_limit:
+            raise InvalidPlan(f"k must be at most {self._options.max_limit}, got {k}")
         view = self._newest()
         space, exact_only = view.space, view.searched.exact_only
         chosen = shortlists is None and not stages

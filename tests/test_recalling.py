@@ -254,6 +254,8 @@ def test_what_cannot_be_is_refused_before_it_begins(bench: Bench) -> None:
     with runs(bench) as recalls:
         with pytest.raises(InvalidPlan, match="at least limit \\+ offset = 10, got 5"):
             recalls.start(request(shortlists=[5]))
+        with pytest.raises(InvalidPlan, match="k must be at most 1000, got 5000"):
+            recalls.start(request(k=5_000, shortlists=[], stages=[]))
         with pytest.raises(InvalidVector, match="32"):
             recalls.start(request(vectors=[[1.0] * 31] * 20))
         with pytest.raises(Refused, match="at least 200 live queries are needed, 0 were kept"):
