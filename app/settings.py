@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from index.options import StoreOptions
@@ -17,6 +17,11 @@ OTHER_VARIABLES = {"DEMO", "URL"}  # of the start script and of the command line
 
 class SettingsError(ValueError):
     """A setting has a wrong value; the message has a line for each: name, what is allowed, what was given."""
+
+
+def none_of(given: Any) -> Any:
+    """None for the word, however it is written."""
+    return None if isinstance(given, str) and given.strip().lower() == "none" else given
 
 
 class Settings(BaseSettings):
@@ -66,8 +71,8 @@ class Settings(BaseSettings):
     """The largest limit + offset of a search."""
     max_shortlist: int = Field(10_000, ge=1)
     """The largest shortlist of a search, unless it covers the whole collection."""
-    default_recall: float | None = Field(0.99, gt=0, le=1, allow_inf_nan=False)
-    """The target recall of a search that names none, once the index is calibrated; before, a default shortlist."""
+    default_recall: Annotated[float | None, BeforeValidator(none_of)] = Field(0.99, gt=0, le=1, allow_inf_nan=False)
+    """The target recall of a search that names none, once calibrated; "none" keeps the default shortlist."""
     auto_calibrate: bool = True
     """Calibrate target recalls by itself in the background, once there are enough documents and when they changed."""
     calibrate_from: int = Field(5_000, ge=100)

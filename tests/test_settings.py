@@ -58,6 +58,21 @@ def test_wrong_values_are_named_with_what_was_given(monkeypatch: pytest.MonkeyPa
     assert "'float8'" in storage
 
 
+@pytest.mark.parametrize("word", ["none", "None", " NONE "])
+def test_no_default_recall_is_a_word(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """An empty variable is an unset one, so that there has to be one; numbers are numbers still."""
+    monkeypatch.setenv("FUNNEL_DEFAULT_RECALL", word)
+    assert load_settings().default_recall is None
+    assert store_options(load_settings()).default_recall is None
+    assert load_settings(default_recall=None).default_recall is None
+    monkeypatch.setenv("FUNNEL_DEFAULT_RECALL", "0.9")
+    assert load_settings().default_recall == 0.9
+    for wrong in ("1.5", "never"):
+        monkeypatch.setenv("FUNNEL_DEFAULT_RECALL", wrong)
+        with pytest.raises(SettingsError, match="FUNNEL_DEFAULT_RECALL"):
+            load_settings()
+
+
 def test_a_data_directory_may_be_below_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the home of the user, as in a shell; a user that does not exist is a name like any other."""
     monkeypatch.setenv("HOME", "/home/somebody")
