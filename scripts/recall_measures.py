@@ -30,6 +30,7 @@ class Truth:
     def __init__(self, store: Store, queries: np.ndarray, filter: dict[str, Any] | None = None) -> None:
         """Scan for the best max(KS) of every query; with a filter through the store."""
         self.store, self.queries, self.filter = store, queries, filter
+        self.matching = store.count(filter)
         view, most = store.view, max(KS)
         if filter is None:
             found = [one for block in _blocks(queries) for one in exact(view, block, most)]
@@ -85,7 +86,7 @@ def _record(truth: Truth, query: Query, places: np.ndarray | None, k: int, targe
         "estimate": _rounded(estimates.mean()),
         "absolute_error": _rounded(np.abs(estimates - recall).mean()),
         "coverage": _rounded((recall >= lower - 1e-9).mean()),
-        "rows": round(float(np.mean([reranked(answer) for answer in answers])), 1),
+        "rows": round(float(np.mean([reranked(answer, truth.matching) for answer in answers])), 1),
         "exact": _rounded(np.mean([answer.exact for answer in answers])),
         "certified": _rounded(np.mean([answer.certified for answer in answers])),
         "source": answers[0].shortlist_source,
@@ -96,9 +97,9 @@ def _record(truth: Truth, query: Query, places: np.ndarray | None, k: int, targe
     return record
 
 
-def reranked(answer: Answer) -> int:
-    """Full vectors compared; an exact scan compared all."""
-    return answer.stages[0][1] if len(answer.stages) > 1 else answer.count
+def reranked(answer: Answer, matching: int) -> int:
+    """Full vectors compared; an exact scan compared all that match."""
+    return answer.stages[0][1] if len(answer.stages) > 1 else matching
 
 
 def _against_fixed(truth: Truth, query: Query, places: np.ndarray, k: int, recall: float) -> dict[str, Any]:
