@@ -68,8 +68,7 @@ def cascades(truth: Truth) -> list[dict[str, Any]]:
     Numbers read are those of full vectors, in rows' worth. Pruning is that of IndexRefinePanorama: a row is given up
     when its score so far, and the most that its remaining numbers can add (Cauchy-Schwarz), is below the tenth best.
     """
-    some = Truth.__new__(Truth)
-    some.store, some.queries, some.filter, some.rows = truth.store, truth.queries[:TIMED], None, truth.rows[:TIMED]
+    some = truth.first(TIMED)
     dim, prefix = truth.store.space.dim, truth.store.space.prefix_dim
     records = []
     for shortlist in (100, 200, 400, 800, 1_600):

@@ -1,5 +1,6 @@
 """What is measured of target recalls on queries that a calibration did not see."""
 
+import copy
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,12 @@ class Truth:
         else:
             query = Query(limit=most, exact=True, filter=filter, **LEAN)
             self.rows = [[int(hit.doc_id) for hit in one.hits] for one in searched(store, queries, query)]
+
+    def first(self, number: int) -> "Truth":
+        """The same of the first queries."""
+        some = copy.copy(self)
+        some.queries, some.rows = self.queries[:number], self.rows[:number]
+        return some
 
     def recall(self, answers: Sequence[Answer], k: int) -> np.ndarray:
         """(q,) recall@k of answers; of a filter that fewer pass, recall of those."""
