@@ -70,7 +70,8 @@ def kept(path: Path | None, result: dict[str, Any], parts: list[str]) -> dict[st
     before = json.loads(path.read_text()) if path is not None and path.exists() else {}
     if any(before.get(name) != result[name] for name in ("collection", "model", "documents")):
         return {**result, "made": made}
-    return {**before, **result, "made": before["made"] | made}
+    measured = {name: found for name, found in result.items() if isinstance(found, (dict, list))}
+    return {**result, **before, **measured, "made": before["made"] | made}
 
 
 def main() -> None:

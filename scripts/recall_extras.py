@@ -32,7 +32,8 @@ def certificates(case: Case, truth: Truth) -> list[dict[str, Any]]:
     scores = [
         (queries[start : start + AT_ONCE] @ np.asarray(case.documents).T) for start in range(0, len(queries), AT_ONCE)
     ]
-    best = np.concatenate([-np.sort(-np.partition(-one, 10, axis=1)[:, :10], axis=1) for one in scores])
+    top = [np.partition(one, -10, axis=1)[:, -10:] for one in scores]
+    best = np.sort(np.concatenate(top), axis=1)[:, ::-1]
     records = []
     for name, rotation in rotations.items():
         rows, asked = (turned(np.asarray(part), max(WIDTHS), rotation) for part in (case.documents, queries))

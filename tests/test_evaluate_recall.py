@@ -10,7 +10,7 @@ import pytest
 import recall_page
 import recall_plot
 from recall_collections import Case, stored
-from recall_extras import cascades
+from recall_extras import cascades, certificates
 from recall_measures import Truth, stored_as_queries
 
 from index.matryoshka import normalise
@@ -98,3 +98,14 @@ def test_parts_of_a_collection_are_kept_together(result: dict[str, object], tmp_
     assert "queries" in merged
     other = evaluate_recall.kept(path, {**same, "documents": 5}, ["filters"])
     assert "queries" not in other
+
+
+def test_certificates_are_found_where_they_must_be(case: Case) -> None:
+    """A query that is a document, most of whose direction is in the prefix, proves its first result."""
+    front = case.documents * np.where(np.arange(DIM) < PREFIX, 1.0, 0.02)
+    known = replace(case, documents=normalise(front), queries=normalise(front[:20]))
+    with stored(known.space, known.documents) as store:
+        records = certificates(known, Truth(store, known.queries))
+    plain = next(one for one in records if (one["rotation"], one["width"]) == ("none", 64))
+    assert plain["k=1, shortlist=200"] == 1.0
+    assert all(0 <= value <= 1 for one in records for name, value in one.items() if name.startswith("k="))
