@@ -56,9 +56,7 @@ class QuerySources:
     def choose(self, request: RecallRequest, seed: int, progress: Progress) -> Asked:
         """The queries in random order; `progress` gets (queries had, queries wanted)."""
         asked = self._chosen(request, seed, progress)
-        order = np.random.default_rng(seed).permutation(len(asked.vectors))
-        own = None if asked.own_rows is None else asked.own_rows[order]
-        return Asked(asked.vectors[order], asked.source, asked.guaranteed, own)
+        return asked.part(np.random.default_rng(seed).permutation(len(asked.vectors)))
 
     def _chosen(self, request: RecallRequest, seed: int, progress: Progress) -> Asked:
         number = request.sample or (MANY if self._store.count() >= LARGE else FEW)

@@ -84,7 +84,7 @@ class RecallWork:
         """A calibration, not yet in force, and what its targets bring queries that it was not made with."""
         number = len(asked.vectors)
         held = max(0, min(CHECKED_AT_MOST, int(CHECKED * number), number - LEAST_QUERIES))
-        seen, unseen = part(asked, slice(held, None)), part(asked, slice(0, held))
+        seen, unseen = asked.part(slice(held, None)), asked.part(slice(0, held))
         calibration = self._measuring.calibrated(seen, partial(tell, "calibration"), job.seed)
         plans = self._measuring.targets(job.request.k, calibration) if held else []
         return calibration, self._measured(unseen, job, plans, calibration, tell, "targets", "targets")
@@ -103,12 +103,6 @@ class RecallWork:
         stages = job.request.stages
         cascades = None if stages is None else [tuple((dims, keep) for dims, keep in one) for one in stages]
         return self._measuring.plans(job.request.k, job.request.shortlists, cascades)
-
-
-def part(asked: Asked, which: slice) -> Asked:
-    """Some of the queries."""
-    own = None if asked.own_rows is None else asked.own_rows[which]
-    return Asked(asked.vectors[which], asked.source, asked.guaranteed, own)
 
 
 def described(calibration: Calibration) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The rows a search may find: what is live and passes the filter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from index import bits
 from index.bits import unpack
 
 
@@ -19,6 +21,11 @@ class Allowed:
     def mask(self) -> np.ndarray:
         """(rows,) bool."""
         return unpack(self.packed, self.rows)
+
+    def without(self, rows: Sequence[int]) -> "Allowed":
+        """The same less these rows."""
+        packed = bits.changed(self.packed, self.rows, self.rows, rows)
+        return Allowed(packed, bits.count(packed), self.rows)
 
     @cached_property
     def positions(self) -> np.ndarray:

@@ -46,6 +46,22 @@ class Asked:
     guaranteed: bool
     own_rows: np.ndarray | None = None
 
+    def part(self, which: slice | np.ndarray) -> "Asked":
+        """Some of the queries, in the order of `which`."""
+        own = None if self.own_rows is None else self.own_rows[which]
+        return replace(self, vectors=self.vectors[which], own_rows=own)
+
+    def own(self, place: int) -> int:
+        """The row that a query leaves out, -1 for none."""
+        return -1 if self.own_rows is None else int(self.own_rows[place])
+
+    def less(self, place: int, view: View, allowed: Allowed | None) -> Allowed | None:
+        """What a query may find of the allowed rows (None: all): not itself."""
+        own = self.own(place)
+        if own < 0:
+            return allowed
+        return (view.every if allowed is None else allowed).without([own])
+
 
 def identity(view: View) -> dict[str, Any]:
     """What a calibration belongs to: another of any of these makes other shortlists."""
@@ -136,7 +152,7 @@ class _Work:
         """Live rows drawn at random, as a filter would let them pass that has nothing to do with the query."""
         view = self._view
         if share == 1.0:
-            return None if view.all_live else Allowed(view.live, view.count, view.rows)
+            return None if view.all_live else view.every
         live = bits.unpack(view.live, view.rows) & (self._rng.random(view.rows) < share)
         return Allowed(bits.pack(live), int(live.sum()), view.rows)
 
@@ -150,22 +166,15 @@ class _Work:
                 self._view, self._asked.vectors[part], self._ks[-1] + 1, mask, progress=lambda *_: self._told(0)
             )
             for place, (rows, scores) in zip(part, answers, strict=True):
-                kept = scores[rows != self._own(place)]
+                kept = scores[rows != self._asked.own(place)]
                 found.append([float(kept[k - 1]) for k in self._ks])
             self._told(len(part))
         return found
 
     def _traced(self, place: int, kth: Sequence[float], allowed: Allowed | None, corrects: bool) -> Trace:
         self._told(1)
-        own, view = self._own(place), self._view
-        if own >= 0:
-            packed = view.live if allowed is None else allowed.packed
-            less = bits.changed(packed, view.rows, view.rows, [own])
-            allowed = Allowed(less, bits.count(less), view.rows)
+        view, allowed = self._view, self._asked.less(place, self._view, allowed)
         return trace(view, self._asked.vectors[place], kth, self._ks, self._most, allowed, self._depth, corrects)
-
-    def _own(self, place: int) -> int:
-        return -1 if self._asked.own_rows is None else int(self._asked.own_rows[place])
 
     def between(self) -> None:
         """To be called between two pieces of other work."""

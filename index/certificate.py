@@ -27,6 +27,11 @@ def bound(view: View, query: np.ndarray, cosine: float) -> float:
     return longest * math.hypot(prefix * max(cosine, 0.0), tail) + LONGEST[view.codec.name] * off + ROUNDING
 
 
+def proves(view: View, query: np.ndarray, strategy: str, worst: float, cosine: float) -> bool:
+    """Whether no row left out, of at most this prefix cosine, can score as much as `worst`, the last result wanted."""
+    return scanned(view, strategy) and worst > bound(view, query, cosine)
+
+
 def scanned(view: View, strategy: str) -> bool:
     """Whether the first stage compared the float prefix of every row that could be found."""
     graph = view.shortlist.graph

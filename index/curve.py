@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from index import bits
 from index.allowed import Allowed
 from index.calibrating import Asked
 from index.calibration import Calibration
@@ -101,7 +100,7 @@ class Curve:
                 self._view, part, self._k + 1, mask, progress=lambda *_, at=start: progress(at, len(vectors))
             )
             for place, (rows, scores) in enumerate(answers, start):
-                kept = scores[rows != self._own(place)][: self._k]
+                kept = scores[rows != self._asked.own(place)][: self._k]
                 self._truth.append((float(kept[-1]) if len(kept) else 0.0, len(kept)))
             progress(start + len(part), len(vectors))
 
@@ -131,7 +130,8 @@ class Curve:
         lengths = sorted({plan.shortlist for plan in plans})
         found: dict[int, list[Found]] = {length: [] for length in lengths}
         for place, query in enumerate(self._asked.vectors):
-            rows, _, _ = first_stage(self._view, self._view.prefixes(query[None])[0], lengths[-1], self._less(place))
+            prefix = self._view.prefixes(query[None])[0]
+            rows, _, _ = first_stage(self._view, prefix, lengths[-1], self._less(place))
             scores = rerank(self._view, query, rows, 1, None)
             for length in lengths:
                 found[length].append(self._counted(place, scores[:length], min(length, len(rows))))
@@ -183,16 +183,7 @@ class Curve:
         return self._allowed.count if self._allowed else self._view.count
 
     def _less(self, place: int) -> Allowed | None:
-        """What this query may find: not itself."""
-        own = self._own(place)
-        if own < 0:
-            return self._allowed
-        packed = self._view.live if self._allowed is None else self._allowed.packed
-        less = bits.changed(packed, self._view.rows, self._view.rows, [own])
-        return Allowed(less, bits.count(less), self._view.rows)
-
-    def _own(self, place: int) -> int:
-        return -1 if self._asked.own_rows is None else int(self._asked.own_rows[place])
+        return self._asked.less(place, self._view, self._allowed)
 
 
 class _Steps:

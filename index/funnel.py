@@ -86,9 +86,7 @@ def _narrow(
     top = with_ties(kept[: len(scores)], scores, plan.wanted)
     whole = complete and len(kept) == len(rows) >= plan.wanted
     proved = covered or (
-        whole
-        and certificate.scanned(view, strategy)
-        and float(top[1][plan.wanted - 1]) > certificate.bound(view, query, float(prefix_scores[-1]))
+        whole and certificate.proves(view, query, strategy, float(top[1][plan.wanted - 1]), float(prefix_scores[-1]))
     )
     estimate, used = (1.0, 1.0) if proved else None, None
     if whole and not proved and calibration is not None:

@@ -27,7 +27,7 @@ class Matching:
         """Rows that may be found, or None when that is all of them."""
         if node is None and exclude is None and view.all_live:
             return None
-        allowed = Allowed(view.live, view.count, view.rows) if node is None else self.filtered(view, node)
+        allowed = view.every if node is None else self.filtered(view, node)
         return allowed if exclude is None else self._without(allowed, exclude)
 
     def filtered(self, view: View, node: Node) -> Allowed:
@@ -44,8 +44,7 @@ class Matching:
         with self._documents.reader() as db:
             found = stored(db, [doc_id])
         rows = [old.row for old in found.values() if old.row < allowed.rows]
-        packed = bits.changed(allowed.packed, allowed.rows, allowed.rows, rows)
-        return Allowed(packed, bits.count(packed), allowed.rows)
+        return allowed.without(rows)
 
 
 def ids_in_batch(batch: Batch, view: View, node: Node) -> list[str]:

@@ -1,5 +1,7 @@
 """Matryoshka arithmetic: the only place where vectors are normalised and prefixes are made."""
 
+from collections.abc import Iterable
+
 import faiss
 import numpy as np
 
@@ -17,6 +19,12 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     if not rows.any(axis=1).all():
         raise InvalidVector("a vector of zeros has no direction")
     return unit(rows)
+
+
+def unit_rows(vectors: Iterable[np.ndarray], dim: int) -> np.ndarray:
+    """(n, dim) float32 unit rows of n vectors, which need not be unit; raises InvalidVector."""
+    rows = [check_vector(vector, dim) for vector in vectors]
+    return normalise(np.stack(rows)) if rows else np.empty((0, dim), dtype=np.float32)
 
 
 def turned(full: np.ndarray, dim: int, rotation: np.ndarray | None = None) -> np.ndarray:

@@ -15,7 +15,7 @@ from index.database import Documents
 from index.document import StoredDocument
 from index.errors import InvalidPlan
 from index.matching import Matching
-from index.matryoshka import check_vector, normalise
+from index.matryoshka import unit_rows
 from index.options import StoreOptions
 from index.plan import Plan, Stage, make_plan
 from index.query import Query
@@ -102,20 +102,19 @@ class Measuring:
     def units(self, vectors: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """(q, dim) unit queries as searches take them, under the query map; raises InvalidVector."""
         view = self._newest()
-        rows = [check_vector(vector, view.space.dim) for vector in vectors]
-        unit = normalise(np.stack(rows)) if rows else np.empty((0, view.space.dim), dtype=np.float32)
-        return unit if view.query_map is None or not len(unit) else view.query_map.of(unit)
+        return view.mapped(unit_rows(vectors, view.space.dim))
 
     def draw(self, size: int, seed: int = 0) -> list[StoredDocument]:
         """At most `size` documents in random order, without their vectors."""
-        rows = self._shuffled(size, seed).tolist()
+        rows = _shuffled(self._newest(), size, seed).tolist()
         with self._documents.reader() as db:
             found = table.by_rows(db, rows)
         return [found[row] for row in rows if row in found]
 
     def draw_vectors(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """(n, dim) float32 stored vectors of n <= size documents in random order, and (n,) their rows."""
-        view, rows = self._newest(), self._shuffled(size, seed)
+        view = self._newest()
+        rows = _shuffled(view, size, seed)
         parts = [part.copy() for part in blocks(view, rows, max(1, len(rows)))]
         return np.concatenate([np.empty((0, view.space.dim), dtype=np.float32), *parts]), rows
 
@@ -127,5 +126,6 @@ class Measuring:
         known = self._calibrations.describe(view)["calibration"]
         return "there is no calibration yet" if known is None else known["outdated"]
 
-    def _shuffled(self, size: int, seed: int) -> np.ndarray:
-        return np.random.default_rng(seed).permutation(drawn(self._newest(), size, seed))
+
+def _shuffled(view: View, size: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(drawn(view, size, seed))

@@ -14,7 +14,7 @@ from index.calibrations import Calibrations
 from index.database import Documents
 from index.errors import SearchTimeout
 from index.matching import Matching
-from index.matryoshka import check_vector, normalise
+from index.matryoshka import unit_rows
 from index.options import StoreOptions
 from index.plan import make_plan
 from index.query import Answer, Query
@@ -43,9 +43,7 @@ class Searcher:
     def search(self, vectors: np.ndarray, query: Query) -> list[Answer]:
         """See `Store.search`."""
         self._single_threaded()
-        dim = self._newest().space.dim
-        rows = [check_vector(vector, dim) for vector in np.atleast_2d(vectors)]
-        unit = normalise(np.stack(rows)) if rows else np.empty((0, dim), dtype=np.float32)
+        unit = unit_rows(np.atleast_2d(vectors), self._newest().space.dim)
         node = filters.parse(query.filter) if query.filter is not None else None
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -56,8 +54,8 @@ class Searcher:
 
     def _search(self, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool) -> list[Answer]:
         view = self._newest()
-        if query.mapped and view.query_map is not None and len(unit):
-            unit = view.query_map.of(unit)
+        if query.mapped:
+            unit = view.mapped(unit)
         calibration = self._calibrations.of(view)
         most = None if calibration is None else calibration.most
         plan = replace(make_plan(query, view.searched, view.count, self._options, most), explain=query.explain)

@@ -44,8 +44,8 @@ def shadow(view: View, matching: Matching, vector: np.ndarray, query: Query, ans
     The answer has to hold the whole top k: no offset, no score threshold, scores of full vectors.
     """
     unit = normalise(vector[None])
-    if query.mapped and view.query_map is not None:
-        unit = view.query_map.of(unit)
+    if query.mapped:
+        unit = view.mapped(unit)
     node = None if query.filter is None else filters.parse(query.filter)
     narrowed = node is not None or query.exclude is not None
     allowed = matching.allowed(view, node, query.exclude) if narrowed else None

@@ -100,6 +100,6 @@ def _stop(reason: str, rate: float | None, log_missing: float | None, rule: Rule
 
 def _proved(view: View, query: np.ndarray, descent: Descent, scores: np.ndarray, wanted: int) -> bool:
     left = descent.cosine_left
-    if left is None or len(scores) < wanted or not certificate.scanned(view, descent.strategy):
+    if left is None or len(scores) < wanted:
         return False
-    return float(scores[wanted - 1]) > certificate.bound(view, query, left)
+    return certificate.proves(view, query, descent.strategy, float(scores[wanted - 1]), left)

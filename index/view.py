@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from index.allowed import Allowed
 from index.codec import Codec
 from index.matryoshka import prefixes, stage_prefixes, turned
 from index.rotation import QueryMap, Rotation
@@ -39,9 +40,18 @@ class View:
         return self.count == self.rows
 
     @property
+    def every(self) -> Allowed:
+        """All live rows."""
+        return Allowed(self.live, self.count, self.rows)
+
+    @property
     def searched(self) -> Space:
         """The space as a search meets it: with a rotation, prefixes carry a ranking although none was trained."""
         return self.space if self.rotation is None else replace(self.space, exact_only=False)
+
+    def mapped(self, unit: np.ndarray) -> np.ndarray:
+        """(q, dim) unit queries under the query map, if there is one."""
+        return unit if self.query_map is None or not len(unit) else self.query_map.of(unit)
 
     def prefixes(self, full: np.ndarray) -> np.ndarray:
         """Prefixes (n, prefix_dim) float32 of (n, width) unit rows under the rotation."""

@@ -66,7 +66,8 @@ def _targeted(store: Any, asked: Asked, truth: Truth, places: Any) -> dict[str, 
 
 def kept(path: Path | None, result: dict[str, Any], parts: list[str]) -> dict[str, Any]:
     """The result with the parts that the file has of the same collection and model; each tells what made it."""
-    made = {part: {name: origin()[name] for name in ("command", "commit")} for part in parts}
+    told = origin()
+    made = {part: {name: told[name] for name in ("command", "commit")} for part in parts}
     before = json.loads(path.read_text()) if path is not None and path.exists() else {}
     if any(before.get(name) != result[name] for name in ("collection", "model", "documents")):
         return {**result, "made": made}

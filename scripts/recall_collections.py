@@ -1,14 +1,13 @@
 """The collections that recall is measured on: documents with vectors in a real store, and queries with vectors."""
 
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benchmark_latency import read_texts, shortest
+from benchmark_latency import read_texts, settle, shortest
 from harness import cached, lines
 
 from app.collections import known_items, read_collection
@@ -40,7 +39,7 @@ class Case:
 def load_case(data: Path, collection: str, model: str, documents: int | None, queries: int | None) -> Case:
     """A collection below `data`, or `all` of them together, embedded now or before."""
     subject: Subject = MODELS[model]()
-    texts, asked = _texts(data, collection)
+    texts, asked = texts_of(data, collection)
     role = f"{collection}-documents" if documents is None else f"{collection}-documents-smoke"
     texts, asked = texts[:documents], asked[:queries]
     rows = cached(subject.key, role, texts, subject.documents)
@@ -50,7 +49,8 @@ def load_case(data: Path, collection: str, model: str, documents: int | None, qu
     return Case(collection, model, space, texts, rows, np.asarray(vectors)[order])
 
 
-def _texts(data: Path, collection: str) -> tuple[list[str], list[str]]:
+def texts_of(data: Path, collection: str) -> tuple[list[str], list[str]]:
+    """Documents and queries of a collection, or of `all` of them together."""
     if collection == "all":
         documents, queries = read_texts(data)
         return shortest(documents, ALL_TEXTS), queries[:ALL_QUERIES]
@@ -88,7 +88,4 @@ def add(store: Store, vectors: np.ndarray, first: int, metadata: Sequence[dict[s
         told = metadata[start : start + LOAD] if metadata else [{}] * len(part)
         documents = [Document(str(first + start + n), "-", metadata=dict(one)) for n, one in enumerate(told)]
         store.write(documents, dict(enumerate(part)))
-    quiet = 0
-    while quiet < 3:
-        quiet = 0 if store.stats()["shortlist"]["merging"] else quiet + 1
-        time.sleep(0.1)
+    settle(store)

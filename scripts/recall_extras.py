@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from harness import cached, console
-from recall_collections import MODELS, Case, add, metadata_of, stored
+from recall_collections import MODELS, Case, add, metadata_of, stored, texts_of
 from recall_measures import AT_ONCE, LEAN, TIMED, Truth, calibrated, searched, targets
 
-from app.rotating import RotationSettings, learn
+from app.rotating import RotationSettings, learn, principal
 from index.calibrating import Asked
 from index.matryoshka import turned
 from index.options import StoreOptions
@@ -28,7 +28,7 @@ def certificates(case: Case, truth: Truth) -> list[dict[str, Any]]:
     """Share of queries whose top 1 and top 10 a shortlist of each width proves, by rotation of the prefixes."""
     queries = truth.queries[:PROVED]
     sample = np.asarray(case.documents)[:: max(1, len(case.documents) // LEARNED_FROM)]
-    rotations = {"none": None, "pca": _principal(sample), "learned": learn(sample, RotationSettings())}
+    rotations = {"none": None, "pca": principal(sample), "learned": learn(sample, RotationSettings())}
     scores = [
         (queries[start : start + AT_ONCE] @ np.asarray(case.documents).T) for start in range(0, len(queries), AT_ONCE)
     ]
@@ -56,11 +56,6 @@ def _proved(rows: np.ndarray, asked: np.ndarray, best: np.ndarray) -> dict[str, 
         for k in (1, 10):
             found[f"k={k}, shortlist={length}"] = round(float((best[:, k - 1] > bound + 1e-5).mean()), 4)
     return found
-
-
-def _principal(sample: np.ndarray) -> np.ndarray:
-    """(dim, dim): eigenvectors of the second moment, the strongest first."""
-    return np.ascontiguousarray(np.linalg.eigh(sample.T @ sample)[1][:, ::-1], dtype=np.float32)
 
 
 def cascades(truth: Truth) -> list[dict[str, Any]]:
@@ -147,9 +142,7 @@ def doubled(case: Case, asked: np.ndarray, test: np.ndarray, data: Path) -> dict
 
 def _others(case: Case, data: Path) -> np.ndarray:
     """As many vectors of other texts: those of `all` that are not in the collection, in random order."""
-    from recall_collections import _texts
-
-    texts, _ = _texts(data, OTHERS)
+    texts, _ = texts_of(data, OTHERS)
     subject = MODELS[case.model]()
     vectors = cached(subject.key, f"{OTHERS}-documents", texts, subject.documents)
     mine = {text.strip() for text in case.texts}

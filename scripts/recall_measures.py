@@ -9,10 +9,10 @@ import numpy as np
 from harness import console
 
 from index.calibrating import Asked
+from index.evaluation import recall_at_k
 from index.exact import exact
 from index.funnel import prefix_places
 from index.query import Answer, Query
-from index.sampling import drawn
 from index.store import Store
 
 TARGETS, KS = (0.90, 0.95, 0.98, 0.99), (1, 10, 100)
@@ -48,11 +48,8 @@ class Truth:
 
     def recall(self, answers: Sequence[Answer], k: int) -> np.ndarray:
         """(q,) recall@k of answers; of a filter that fewer pass, recall of those."""
-        shares = []
-        for answer, rows in zip(answers, self.rows, strict=True):
-            wanted = set(rows[:k])
-            shares.append(len(wanted.intersection(int(hit.doc_id) for hit in answer.hits[:k])) / max(1, len(wanted)))
-        return np.array(shares)
+        both = zip(answers, self.rows, strict=True)
+        return np.array([recall_at_k([int(hit.doc_id) for hit in answer.hits], rows, k) for answer, rows in both])
 
     def places(self) -> np.ndarray:
         """(q, max(KS)) places of the best rows in the order of all prefixes, from 1."""
@@ -135,8 +132,7 @@ def _bins(estimates: np.ndarray, recall: np.ndarray) -> list[list[float]]:
 
 def stored_as_queries(store: Store, number: int, seed: int = 0) -> Asked:
     """Stored documents drawn at random, each of which leaves itself out: queries for want of any."""
-    rows = np.random.default_rng(seed).permutation(drawn(store.view, number, seed))
-    vectors = store.view.codec.decode(np.take(store.view.matrix, rows, axis=0))
+    vectors, rows = store.measuring.draw_vectors(number, seed)
     return Asked(vectors, "documents", False, rows)
 
 
