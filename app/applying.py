@@ -1,54 +1,56 @@
-"""A rotation being applied while its caller watches; a caller who goes away before the end has changed nothing."""
+"""Long work on the store while its caller watches; a caller who goes away before the end gives it up."""
 
 import asyncio
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from fastapi import Request, Response
+
+from app.answers import json_answer
+from app.body import NDJSON
 from app.problems import Problem, problem_of
+from app.progress import ProgressStream
 from app.service import Service
 from index.build import Progress
 from index.errors import FunnelError
-from index.rotation import Rotation
-from index.store import Store
 
 
 class CallerGone(FunnelError):
-    """Nobody waits for the rotation any more; it is given up."""
+    """Nobody waits for the work any more; it is given up."""
 
 
 class Applying:
-    """The report of one rotation (None: its undoing), as `ProgressStream` tells it. Called from one event loop."""
+    """The report of one piece of work, as `ProgressStream` tells it. Called from one event loop.
 
-    def __init__(self, service: Service, rotation: Rotation | None) -> None:
-        self._service, self._rotation = service, rotation
+    `work` runs in one call of a thread and returns the answer, so that a queue that is full by then cannot turn what
+    was done into an error. It calls its argument with (done, total), counted in `unit`s.
+    """
+
+    def __init__(self, service: Service, work: Callable[[Progress], dict[str, Any]], unit: str = "rows") -> None:
+        self._service, self._work, self._unit = service, work, unit
         self._gone = False
-        self.matrices: dict[str, Any] = {}  # in force at the end
+        self.answer: dict[str, Any] = {}
         self._started = perf_counter()
         self.arrived = asyncio.Event()
         self.arrived.set()  # the body was read before
         self.stopped: Exception | None = None
-        self.processed = self.rows = 0
+        self.processed = self.total = 0
 
     async def run(self, told: Callable[[], None]) -> None:
-        """Apply it; `told` is called in the event loop when there is progress."""
+        """Do it; `told` is called in the event loop when there is progress."""
         loop = asyncio.get_running_loop()
 
-        def progress(done: int, rows: int) -> None:
+        def progress(done: int, total: int) -> None:
             if self._gone:
                 raise CallerGone("the client went away")
-            self.processed, self.rows = done, rows
+            self.processed, self.total = done, total
             loop.call_soon_threadsafe(told)
 
         try:
-            self.matrices = await self._service.calls.run(self._rotate, progress)
+            self.answer = await self._service.calls.run(self._work, progress)
         finally:
             self._gone = True
-
-    def _rotate(self, progress: Progress) -> dict[str, Any]:
-        """In one call: a queue that is full by then must not turn what was applied into an error."""
-        self._service.store.rotate(self._rotation, progress)
-        return matrices(self._service.store)
 
     @property
     def status(self) -> int:
@@ -57,7 +59,7 @@ class Applying:
 
     @property
     def problem(self) -> Problem | None:
-        """Why it was not applied."""
+        """Why it was not done."""
         return None if self.stopped is None else problem_of(self.stopped)
 
     @property
@@ -67,15 +69,17 @@ class Applying:
 
     def progress(self) -> dict[str, Any]:
         """A progress line."""
-        return {"type": "progress", "processed": self.processed, "rows": self.rows}
+        return {"type": "progress", "processed": self.processed, self._unit: self.total}
 
     def body(self) -> dict[str, Any]:
-        """What is in force at the end."""
+        """The answer, and the time it took."""
         took = {"took_ms": round((perf_counter() - self._started) * 1e3, 3)}
-        return {**self.matrices, **took}
+        return {**self.answer, **took}
 
 
-def matrices(store: Store) -> dict[str, Any]:
-    """Rotation and query map in force, as the statistics tell them."""
-    stats = store.stats()
-    return {name: stats[name] for name in ("rotation", "query_map")}
+async def applied(request: Request, applying: Applying) -> Response:
+    """Do the work: its progress and a summary where the client accepts NDJSON, else its answer when it is done."""
+    if NDJSON in request.headers.get("accept", ""):
+        return ProgressStream(applying.run, applying)
+    await applying.run(lambda: None)
+    return json_answer(applying.answer)

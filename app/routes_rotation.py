@@ -1,6 +1,7 @@
 """The rotation of the prefixes and the map of the queries: what is in force, applying, undoing."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -8,16 +9,17 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.answers import json_answer
-from app.applying import Applying, matrices
-from app.body import NDJSON, read_json
+from app.applying import Applying, applied
+from app.body import read_json
 from app.matrix_requests import QueryMapRequest, RotationRequest
 from app.matrix_responses import Matrices
 from app.openapi import body_of, problems_of
 from app.problems import Refused
-from app.progress import ProgressStream
 from app.service import Service, ServiceDep
+from index.build import Progress
 from index.rotation import QueryMap, Rotation
 from index.sampling import blocks, drawn
+from index.store import Store
 
 router = APIRouter(tags=["rotation"])
 MIB = 1 << 20
@@ -32,7 +34,7 @@ MAPS = {"of two numbers": {"value": {"matrix": IDENTITY, "measured": {"ndcg@10":
 @router.get("/rotation", summary="Rotation and query map", response_model=Matrices, responses=problems_of(503))
 async def get_rotation(service: ServiceDep) -> Response:
     """What is in force, as in `/stats`; null where there is none."""
-    return json_answer(await service.calls.run(matrices, service.store))
+    return json_answer(await service.calls.run(_matrices, service.store))
 
 
 @router.put(
@@ -127,17 +129,24 @@ async def sample_vectors(
 
 
 async def _applied(request: Request, service: Service, rotation: Rotation | None) -> Response:
-    applying = Applying(service, rotation)
-    if NDJSON in request.headers.get("accept", ""):
-        return ProgressStream(applying.run, applying)
-    await applying.run(lambda: None)
-    return json_answer(applying.matrices)
+    return await applied(request, Applying(service, partial(_rotated, service.store, rotation)))
+
+
+def _rotated(store: Store, rotation: Rotation | None, progress: Progress) -> dict[str, Any]:
+    store.rotate(rotation, progress)
+    return _matrices(store)
 
 
 def _mapped(service: Service, query_map: QueryMap | None) -> dict[str, Any]:
     """In one call, as in `Applying`."""
     service.store.set_query_map(query_map)
-    return matrices(service.store)
+    return _matrices(service.store)
+
+
+def _matrices(store: Store) -> dict[str, Any]:
+    """Rotation and query map in force, as the statistics tell them."""
+    stats = store.stats()
+    return {name: stats[name] for name in ("rotation", "query_map")}
 
 
 def _rows(matrix: np.ndarray | None, dim: int) -> Response:
