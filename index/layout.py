@@ -96,7 +96,8 @@ class Layout:
             raise StoreFormat(f"{self.manifest} is not a funnel-search manifest: {error}") from None
         if name != "funnel-search" or version != FORMAT_VERSION:
             raise StoreFormat(
-                f"{self.root} has format {name!r} version {version}; this program reads version {FORMAT_VERSION}"
+                f"{self.root} has format {name!r} version {version}; this program reads version {FORMAT_VERSION}. "
+                "Open it with the newer funnel-search that wrote it"
             )
 
 
