@@ -9,11 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
+from app.access_headers import HEADERS
 from app.busy import Busy, RecallBusy, ShuttingDown, Stalled
 from index import errors
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
 MAX_ERRORS = 100  # of one request, so that an answer stays small
 
 
@@ -39,6 +42,9 @@ PROBLEMS = {
     problem.slug: problem
     for problem in (
         Problem("malformed-json", 400, "The body is not JSON", "Send UTF-8 JSON without NaN or Infinity."),
+        Problem("unauthorized", 401, "A key is needed", "Send one that this service knows; see SECURITY.md."),
+        Problem("forbidden", 403, "The key may not do this", "The detail names the right that is missing."),
+        Problem("cross-site", 403, "Pages of other sites may not ask", "FUNNEL_CORS_ORIGINS lists those that may."),
         Problem("not-found", 404, "There is nothing at this address", "See /docs for the addresses."),
         Problem("document-not-found", 404, "There is no such document", "No stored document has the id."),
         Problem("method-not-allowed", 405, "The address has no such method", "See the Allow header."),
@@ -60,6 +66,7 @@ PROBLEMS = {
             "Send fewer documents, or NDJSON to /ingest, whose bodies may have any length.",
         ),
         Problem("unsupported-media-type", 415, "The content type is not accepted", "The detail names it."),
+        Problem("misdirected", 421, "The service has another name", "Without a key it answers to loopback names."),
         Problem("validation", 422, "The request is not valid", "`errors` points at what has to change."),
         Problem("invalid-vector", 422, "A vector cannot be used", "Its length, or a number in it, is wrong."),
         Problem("invalid-filter", 422, "The filter cannot be used", "An operator or its operand is wrong."),
@@ -68,6 +75,7 @@ PROBLEMS = {
         Problem("limit-exceeded", 422, "A limit of the service is exceeded", "GET /info lists the limits."),
         Problem("no-model", 422, "This service has no model", "Documents and queries have to bring vectors."),
         Problem("none-stored", 422, "None of the documents was stored", "`failures` says why, for each."),
+        Problem("rate-limited", 429, "Too many requests", "Try again after Retry-After seconds."),
         Problem("client-closed", 499, "The client went away", "What was committed before stays."),
         Problem("internal", 500, "Something went wrong here", "The log has more under the request id."),
         Problem("store-corrupt", 500, "Stored bytes are damaged", "Run `funnel verify` on the directory."),
@@ -147,7 +155,10 @@ def respond(
     """The answer: what every problem has, and `members` that extend it."""
     request_id = request.state.request_id
     body = {**problem.members(detail), "request_id": request_id, **(members or {})}
-    return Response(to_json(body), problem.status, {"x-request-id": request_id, **(headers or {})}, MEDIA_TYPE)
+    answer = Response(to_json(body), problem.status, {"x-request-id": request_id, **(headers or {})}, MEDIA_TYPE)
+    for name, value in HEADERS.items():  # an answer to an unforeseen error passes no middleware
+        answer.headers.setdefault(name, value)
+    return answer
 
 
 def install(app: FastAPI) -> None:
@@ -163,7 +174,7 @@ async def handle(request: Request, error: Exception) -> Response:
     members: dict[str, Any] = {}
     if isinstance(refused, Refused):
         members = {**refused.members, **({"errors": refused.errors[:MAX_ERRORS]} if refused.errors else {})}
-    return respond(request, problem, _detail(problem, refused), members, _headers(problem, refused))
+    return respond(request, problem, _detail(problem, refused), members, _headers(request, problem, refused))
 
 
 def _detail(problem: Problem, error: BaseException) -> str:
@@ -172,12 +183,23 @@ def _detail(problem: Problem, error: BaseException) -> str:
     return str(error)
 
 
-def _headers(problem: Problem, error: BaseException) -> dict[str, str]:
+def _headers(request: Request, problem: Problem, error: BaseException) -> dict[str, str]:
+    if problem.slug == "method-not-allowed":
+        return {"allow": ", ".join(_allowed(request))}
     if isinstance(error, HTTPException):
         return dict(error.headers or {})
     if isinstance(error, Busy):
         return {"retry-after": str(error.retry_after)}
     return {"retry-after": "5"} if problem.status == 503 else {}
+
+
+def _allowed(request: Request) -> list[str]:
+    """All methods of an address; the framework names only those of the first route that it has there."""
+    return sorted(
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _of_parameters(error: RequestValidationError) -> Refused:

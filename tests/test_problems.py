@@ -63,6 +63,8 @@ def test_wrong_addresses_and_methods_are_problems(client: TestClient) -> None:
     answer = client.get("/search")
     assert_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
+    assert client.put("/documents/some-id").headers["allow"] == "DELETE, GET, PATCH"
+    assert client.options("/rotation").headers["allow"] == "DELETE, GET, PUT"
 
 
 @pytest.mark.parametrize(
