@@ -7,10 +7,14 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app.requests import Body, QueryText
-from app.vector_field import read_vector
+from app.vector_field import FLOATS, read_vector
 
 MAX_INPUTS = 2_048  # texts of one embeddings request
-SCHEMA = {"type": "string", "contentEncoding": "base64", "description": "dim x dim little-endian float32, row by row"}
+SCHEMA = {
+    "type": "string",
+    "pattern": FLOATS,
+    "description": "base64 of dim x dim little-endian float32 numbers, row by row",
+}
 
 
 def read_matrix(value: Any) -> np.ndarray:

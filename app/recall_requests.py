@@ -2,19 +2,22 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from app.requests import Body, Filter, QueryText, Stage, refuse
+from app.requests import Body, Filter, QueryText, Stage, one_of_schema, refuse
 from app.vector_field import VectorField
 
 FEWEST, MOST = 20, 10_000  # queries
 MOST_PLANS = 32
+PLACES = ("queries", "vectors", "source")  # of queries
 Source = Literal["live", "titles", "documents"]
 Length = Annotated[int, Field(ge=1)]
 
 
 class RecallRequest(Body):
     """Whose recall is measured, at which k, for which ways to search. Everything has a default."""
+
+    model_config = ConfigDict(json_schema_extra=one_of_schema(*PLACES, or_none=True))
 
     queries: list[QueryText] | None = Field(
         None, min_length=FEWEST, max_length=MOST, description="Texts that are asked, such as those of last month."
@@ -43,7 +46,7 @@ class RecallRequest(Body):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        given = self.given(("queries", "vectors", "source"))
+        given = self.given(PLACES)
         if len(given) > 1:
             raise refuse(f"queries come from one place: {' and '.join(given)} exclude each other")
         return self

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict, JsonValue
 from pydantic_core import PydanticCustomError
 
 from app.vector_field import VectorField
@@ -20,6 +21,13 @@ Filter = Annotated[
     ),
 ]
 QUESTIONS = ("query", "queries", "vector", "vectors", "id")
+
+
+def one_of_schema(*names: str, or_none: bool = False) -> JsonDict:
+    """What the OpenAPI document says of `Body.one_of`; with `or_none` no name need have a value."""
+    given: list[JsonValue] = [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]
+    none: list[JsonValue] = [{"properties": {name: {"type": "null"} for name in names}}] if or_none else []
+    return {"oneOf": given + none}
 
 
 class Body(BaseModel):
@@ -40,6 +48,8 @@ class Body(BaseModel):
 
 class SearchRequest(Body):
     """What to look for, how wide the funnel is, and what comes back."""
+
+    model_config = ConfigDict(json_schema_extra={**one_of_schema(*QUESTIONS), "not": {"required": ["limit", "top_k"]}})
 
     query: QueryText | None = Field(None, description="A text, embedded with the model's query prompt.")
     queries: list[QueryText] | None = Field(None, min_length=1, description="Several texts, searched alike.")
@@ -130,8 +140,12 @@ class PatchRequest(Body):
 class DeleteRequest(Body):
     """Which documents to delete."""
 
+    model_config = ConfigDict(json_schema_extra=one_of_schema("ids", "filter"))
+
     ids: list[str] | None = Field(None, max_length=MAX_IDS)
-    filter: Filter | None = Field(None, description="Never empty: {} would match everything.")
+    filter: Filter | None = Field(
+        None, description="Never empty: {} would match everything.", json_schema_extra={"minProperties": 1}
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -8,10 +8,12 @@ import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+BASE64 = "[A-Za-z0-9+/]"
+FLOATS = f"^({BASE64}{{16}})*({BASE64}{{16}}|{BASE64}{{11}}=|{BASE64}{{6}}==)$"  # three numbers are 16 characters
 SCHEMA = {
     "anyOf": [
         {"type": "array", "items": {"type": "number"}, "minItems": 1},
-        {"type": "string", "contentEncoding": "base64", "description": "little-endian float32 numbers"},
+        {"type": "string", "pattern": FLOATS, "description": "base64 of little-endian float32 numbers"},
     ],
     "description": "As many numbers as the index has dimensions, as a list or as base64 of float32.",
 }
