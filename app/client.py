@@ -9,53 +9,27 @@ Answers are the service's own JSON. What it refuses is a ProblemError; when it i
 request is tried again with growing pauses before that.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal
 from urllib.parse import quote
 
-import httpx
 import numpy as np
 
-from app.client_errors import ClientError, ProblemError, RunEnded, Unreachable, problem_of
+from app.client_errors import ClientError, ProblemError, RunEnded, Unreachable
+from app.client_http import Connection, checked
 from app.client_ingest import Failure, Totals, chunks, events
 from app.client_recall import followed
-from app.client_retry import Again, once, repeatable, resumable
-from app.client_rotation import embeddings_bodies, embeddings_of, matrix_body, outcome, rows_of
+from app.client_retry import once, resumable
+from app.client_rotation import embeddings_bodies, embeddings_of, matrix_body, rows_of
 
 __all__ = ["Client", "ClientError", "Failure", "ProblemError", "RunEnded", "Totals", "Unreachable"]
 
 Mode = Literal["upsert", "insert_only", "update_only"]
-Answer = TypeVar("Answer")
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds
 
 
-class Client:
-    """One connection pool to one service; safe to use from several threads."""
-
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8000",
-        *,
-        transport: httpx.BaseTransport | None = None,
-        timeout: float = 120.0,
-        attempts: int = 6,
-    ) -> None:
-        """`timeout` in seconds between two bytes; `attempts` per request, pauses grow from 0.25 seconds."""
-        limits = httpx.Timeout(timeout, connect=5.0)
-        self._http = httpx.Client(base_url=base_url, transport=transport, timeout=limits)
-        self._attempts = attempts
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+class Client(Connection):
+    """The calls of the service; safe to use from several threads."""
 
     def search(self, query: str | Sequence[str] | None = None, **body: Any) -> dict[str, Any]:
         """`POST /search`; a text, a list of texts, or `vector`, `vectors` or `id` among the other fields."""
@@ -95,11 +69,13 @@ class Client:
         """How many documents there are, or match a filter."""
         return int(self._json("POST", "/documents/count", json={"filter": condition})["count"])
 
-    def scroll(self, condition: Mapping[str, Any] | None = None, page: int = 100) -> Iterator[dict[str, Any]]:
+    def scroll(
+        self, condition: Mapping[str, Any] | None = None, page: int = 100, with_vector: bool = False
+    ) -> Iterator[dict[str, Any]]:
         """All documents, or those that match a filter, in the order of their ids."""
         after = None
         while True:
-            body = {"limit": page, "after": after, "filter": condition}
+            body = {"limit": page, "after": after, "filter": condition, "with_vector": with_vector}
             answer = self._json("POST", "/documents/scroll", json=body)
             yield from answer["documents"]
             if (after := answer["next"]) is None:
@@ -122,11 +98,11 @@ class Client:
         What is raised meanwhile, Ctrl-C included, leaves the index as it was.
         """
         body = matrix_body(matrix, widths=[int(width) for width in widths], method=method, measured=measured)
-        return self._patiently(partial(self._turn, "PUT", body, progress))
+        return self._followed("PUT", "/rotation", body, progress)
 
     def remove_rotation(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Undo the rotation."""
-        return self._patiently(partial(self._turn, "DELETE", None, progress))
+        return self._followed("DELETE", "/rotation", None, progress)
 
     def set_query_map(self, matrix: np.ndarray, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Multiply all query vectors by a (dim, dim) matrix from now on; scores change."""
@@ -184,60 +160,23 @@ class Client:
         """Counts, sizes and the state of the index."""
         return self._json("GET", "/stats")
 
-    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        response = self._http.request
-        return self._patiently(lambda: _checked(response(method, path, **request)).json())
-
     def _rows(self, path: str, **request: Any) -> np.ndarray:
         """(n, dim) float32 of an answer in bytes."""
-        return self._patiently(lambda: rows_of(_checked(self._http.get(path, **request))))
+        return self._patiently(lambda: rows_of(checked(self._http.get(path, **request))))
 
     def _send(self, body: bytes, mode: Mode, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """One chunk of an ingest: every line of the answer goes to `tell`, the last one is returned."""
         headers = {"content-type": "application/x-ndjson", "accept": "application/x-ndjson"}
         query = {"mode": mode}
         with self._http.stream("POST", "/ingest", params=query, content=body, headers=headers) as response:
-            for event in events(_checked(response).iter_lines()):
+            for event in events(checked(response).iter_lines()):
                 tell(event)
         return event
-
-    def _turn(self, method: str, body: Any, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
-        """A rotation or its undoing, with progress."""
-        headers = {"accept": "application/x-ndjson"}
-        with self._http.stream(method, "/rotation", json=body, headers=headers) as response:
-            return outcome(_checked(response).iter_lines(), progress)
-
-    def _patiently(self, send: Callable[[], Answer], again: Again = repeatable) -> Answer:
-        """Try until it works, with growing pauses, as long as `again` says so of the error."""
-        for attempt in range(self._attempts - 1):
-            try:
-                return self._once(send)
-            except ClientError as error:
-                if not again(error):
-                    raise
-                wait = error.retry_after
-            time.sleep(min(wait or FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
-        return self._once(send)
-
-    def _once(self, send: Callable[[], Answer]) -> Answer:
-        try:
-            return send()
-        except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise Unreachable(f"no answer from {self._http.base_url}: {reason}") from error
 
 
 def _tell(progress: Callable[[Totals], None] | None, before: Totals, event: dict[str, Any]) -> None:
     if progress:
         progress(before.plus(event))
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    """The response; ProblemError when it is an error."""
-    if response.is_error:
-        response.read()
-        raise problem_of(response)
-    return response
 
 
 def _address(document_id: str) -> str:

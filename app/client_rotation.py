@@ -1,14 +1,11 @@
 """Matrices and vectors between numpy and the service's JSON and bytes, for the client."""
 
 import base64
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 import numpy as np
-
-from app.client_errors import ProblemError, Unreachable
 
 TEXTS_AT_ONCE = 256
 
@@ -17,19 +14,6 @@ def matrix_body(matrix: np.ndarray, **rest: Any) -> dict[str, Any]:
     """The body of a request that brings a (dim, dim) matrix."""
     data = np.asarray(matrix, dtype="<f4").tobytes()
     return {"matrix": base64.b64encode(data).decode(), **{name: value for name, value in rest.items() if value}}
-
-
-def outcome(lines: Iterable[str], progress: Callable[[int, int], None] | None) -> dict[str, Any]:
-    """The summary of a rotation; `progress` gets (rows done, rows). ProblemError when it was not applied."""
-    for line in lines:
-        event: dict[str, Any] = json.loads(line)
-        if event["type"] == "summary":
-            if event["status"] != 200:
-                raise ProblemError({**event, **event["problem"]})
-            return {"rotation": event["rotation"], "query_map": event["query_map"]}
-        if progress and event["rows"]:
-            progress(event["processed"], event["rows"])
-    raise Unreachable("the service broke off while it applied a rotation")
 
 
 def rows_of(response: httpx.Response) -> np.ndarray:

@@ -37,7 +37,7 @@ def test_errors_are_one_line(funnel: Run, tmp_path: Path, monkeypatch: pytest.Mo
     assert funnel("stats", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
     assert funnel("verify", "--data-dir", missing).err == f"error: there is no index in {missing}\n"
     assert funnel("ingest", missing.with_suffix(".jsonl")).err.endswith("No such file or directory\n")
-    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("app.client_http.FIRST_PAUSE", 0.001)
     unreachable = funnel("info", "--url", "http://127.0.0.1:9")
     assert (unreachable.code, "no answer from http://127.0.0.1:9" in unreachable.err) == (1, True)
     monkeypatch.setenv("FUNNEL_PORT", "many")
@@ -70,7 +70,7 @@ def test_the_service_of_the_settings(funnel: Run, url: str, tmp_path: Path, monk
     (tmp_path / ".env").write_text(f"FUNNEL_HOST=0.0.0.0\nFUNNEL_PORT={url.rpartition(':')[2]}\n")
     assert json.loads(funnel("info", "--json").out)["dim"] == 32
     monkeypatch.setenv("FUNNEL_PORT", "9")
-    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("app.client_http.FIRST_PAUSE", 0.001)
     assert "no answer from http://127.0.0.1:9" in funnel("info").err
     monkeypatch.setenv("FUNNEL_URL", url)
     assert funnel("info").code == 0

@@ -154,7 +154,7 @@ def test_a_stopped_ingest_is_repeated_only_if_that_changes_nothing(
     mode: Mode, created: int, repeated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """insert_only would refuse what its first run has stored, so that it is not run again after a part of it."""
-    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("app.client_http.FIRST_PAUSE", 0.001)
     with answering(stopped(created), httpx.Response(200, text=json.dumps(DONE))) as client:
         if repeated:
             assert client.ingest(documents(1), mode).created == 1
@@ -166,7 +166,7 @@ def test_a_stopped_ingest_is_repeated_only_if_that_changes_nothing(
 @pytest.mark.parametrize(("mode", "repeated"), [("upsert", True), ("insert_only", False)])
 def test_silence_in_an_ingest(mode: Mode, repeated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read timeout is tried again where what is stored is skipped; a search gives up at once."""
-    monkeypatch.setattr("app.client.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("app.client_http.FIRST_PAUSE", 0.001)
     asked: list[str] = []
 
     def silent_once(request: httpx.Request) -> httpx.Response:
