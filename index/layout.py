@@ -77,6 +77,8 @@ class Layout:
         """Make the directory and its manifest, durably; the manifest comes last and never changes."""
         self.collection.mkdir(parents=True, exist_ok=True)
         self.snapshots.mkdir(exist_ok=True)
+        for directory in (self.collection.parent, self.root):  # before the manifest says that they are there
+            sync_directory(directory)
         record = {"format": "funnel-search", "version": FORMAT_VERSION, "created": int(time.time())}
         temporary = self.manifest.with_suffix(".tmp")
         with temporary.open("w") as file:
@@ -84,7 +86,7 @@ class Layout:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.manifest)
-        for directory in (self.collection, self.collection.parent, self.root, self.root.parent):
+        for directory in (self.root, self.root.parent):
             sync_directory(directory)
 
     def check_format(self) -> None:

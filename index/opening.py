@@ -17,6 +17,7 @@ from index.documents import live_mask
 from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.layout import Layout, acquire_lock
+from index.making import make_documents
 from index.matrices import Matrices, load_matrices, parts
 from index.merger import load_snapshot
 from index.options import StoreOptions
@@ -56,8 +57,8 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
     with ExitStack() as stack:
         lock = acquire_lock(layout)
         stack.callback(lock.close)
-        initial = _prepare(layout, space, options)
-        documents = Documents(layout.documents, initial)
+        _prepare(layout, space, options)
+        documents = Documents(layout.documents)
         stack.callback(documents.close)
         state = documents.state()
         actual = _agreed_space(Space.from_json(state.space), space)
@@ -98,8 +99,8 @@ def offline(path: Path) -> Iterator[tuple[Layout, Documents]]:
             yield layout, documents
 
 
-def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> State | None:
-    """Check the format; the initial state when the documents have yet to be made."""
+def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> None:
+    """Check the format; make what is not there yet."""
     if layout.exists():
         layout.check_format()
     else:
@@ -109,9 +110,8 @@ def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> Stat
         layout.create()
     if not layout.documents.exists() and any(path.stat().st_size for path in layout.collection.glob("vectors-*")):
         raise StoreCorrupt(f"{layout.documents} is missing, but its vectors are there; bring it back")
-    if space is None:
-        return None
-    return State(0, 1, options.storage, 0, space.to_json())
+    if space is not None and not (layout.documents.exists() and layout.documents.stat().st_size):
+        make_documents(layout, State(0, 1, options.storage, 0, space.to_json()))
 
 
 def _agreed_space(stored: Space, asked: Space | None) -> Space:
@@ -135,7 +135,7 @@ def _remove_strays(layout: Layout, state: State) -> None:
     if state.pending is not None:
         named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
     named |= {part["file"] for part in parts(state.rotation) if part}
-    for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*"):
+    for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*", "documents.compact*"):
         for path in layout.collection.glob(pattern):
             if path.name not in named:
                 log.info("removing %s, which no generation names", path.name)

@@ -1,0 +1,17 @@
+"""Makes the documents file of a new directory: whole under another name first, so that it is never half there."""
+
+from contextlib import closing
+
+from index.database import Documents, State
+from index.layout import Layout, sync_directory
+
+
+def make_documents(layout: Layout, state: State) -> None:
+    """Put an empty file with its tables and its state in place, durably."""
+    temporary = layout.documents.with_suffix(".tmp")
+    for left in layout.collection.glob(f"{temporary.name}*"):  # with SQLite's journals, of an interrupted start
+        left.unlink()
+    with closing(Documents(temporary, state, readers=0)):
+        pass  # closing moves the WAL into the file and syncs it
+    temporary.replace(layout.documents)
+    sync_directory(layout.collection)

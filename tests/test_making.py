@@ -1,0 +1,43 @@
+"""The documents file of a new directory: there and whole, or not there."""
+
+from pathlib import Path
+
+import pytest
+
+from index.layout import Layout
+from index.store import Store
+from index_cases import SPACE, opened
+
+
+def interrupted(*_: object) -> None:
+    """Where a first start is cut off."""
+    raise InterruptedError
+
+
+@pytest.mark.parametrize("step", ["replace", "sync"])
+def test_a_first_start_that_is_cut_off_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Before the rename there is no index, as whoever looks without opening sees; after it there is a whole one."""
+    with monkeypatch.context() as cut:
+        if step == "replace":
+            real = Path.replace
+            cut.setattr(Path, "replace", lambda a, b: interrupted() if a.name == "documents.tmp" else real(a, b))
+        else:
+            cut.setattr("index.making.sync_directory", interrupted)
+        with pytest.raises(InterruptedError):
+            opened(tmp_path)
+    assert Store.stored_space(tmp_path) == (None if step == "replace" else SPACE)
+    assert Store.stored_rotation(tmp_path) == ()
+    with opened(tmp_path) as store:
+        assert store.count() == 0
+    assert not list(tmp_path.glob("collections/default/documents.tmp*"))
+
+
+def test_what_an_interrupted_start_left_is_no_obstacle(tmp_path: Path) -> None:
+    """Torn files under the other name are removed; they are never taken for documents."""
+    layout = Layout(tmp_path)
+    layout.create()
+    for name in ("documents.tmp", "documents.tmp-wal", "documents.tmp-journal"):
+        (layout.collection / name).write_bytes(bytes(4096))
+    with opened(tmp_path) as store:
+        assert store.space == SPACE
+    assert not list(layout.collection.glob("documents.tmp*"))
