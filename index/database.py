@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from index import seal
 from index.errors import FunnelError, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable
 
 SCHEMA = """
@@ -75,6 +76,9 @@ class Documents:
             if initial is not None:
                 self._create(initial)
             self.state()
+            if not seal.is_sealed(self._writer):  # of an earlier program
+                with self.transaction() as db:
+                    seal.make_seal(db)
         except (sqlite3.DatabaseError, TypeError) as error:
             self._writer.close()
             raise _failure(error, path) or StoreCorrupt(f"{path} cannot be read: {error}") from None
@@ -89,6 +93,7 @@ class Documents:
     def _create(self, state: State) -> None:
         with self.transaction() as db:
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
+                seal.make_seal(db)
                 return
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
@@ -97,6 +102,7 @@ class Documents:
                 (state.commits, state.generation, state.storage, state.rows, state.space,
                  state.rotation, state.snapshot, state.pending),
             )  # fmt: skip
+            seal.make_seal(db)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -105,6 +111,7 @@ class Documents:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                seal.press(self._writer)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -131,7 +138,8 @@ class Documents:
             self._pool.put(db)
 
     def state(self) -> State:
-        """The state as the writer's connection sees it."""
+        """The state as the writer's connection sees it; raises StoreCorrupt."""
+        seal.check_state(self._writer)
         return State(*self._writer.execute(f"SELECT {COLUMNS} FROM state").fetchone())
 
     def close(self) -> None:
@@ -156,6 +164,7 @@ def peek(path: Path) -> State:
     """The state of a file that nobody needs to have open; raises StoreCorrupt."""
     try:
         with closing(_connect(path, "ro")) as db:
+            seal.check_state(db)
             return State(*db.execute(f"SELECT {COLUMNS} FROM state").fetchone())
     except (sqlite3.DatabaseError, TypeError) as error:
         raise StoreCorrupt(f"{path} cannot be read: {error}") from None

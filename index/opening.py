@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from index import bits
+from index import bits, seal
 from index.codec import Codec, make_codec
 from index.database import Documents, State, peek
 from index.documents import live_mask
@@ -66,7 +66,6 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         actual = fitted(actual, matrices.rotation)
         if matrices.rotation is not None:
             check_prefix(actual, matrices.rotation)
-        _remove_strays(layout, state)
         codec = make_codec(state.storage, actual.dim)
         if state.storage != options.storage:
             log.warning("the index stores %s vectors; storage=%s is for new ones", state.storage, options.storage)
@@ -83,6 +82,7 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         if actual.to_json() != state.space:  # another prefix of the same vectors
             view = _remeasured(view, Space.from_json(state.space))
             _record(documents, view)
+        _remove_strays(layout, state)  # now that all that the state names has been read
         stack.pop_all()
         return Opened(layout, lock, documents, vectors, view, saved)
 
@@ -182,6 +182,7 @@ def _empty_view(
     """The view without its prefixes."""
     with documents.reader() as db:
         live: np.ndarray = live_mask(db, state.rows)
+        seal.check_rows(db, live)
     return View(
         space=space,
         codec=codec,
