@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli_evaluate import evaluate
+from app.cli_key import key
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
 from app.cli_train import train
@@ -229,6 +230,7 @@ def verify(
     run_verify(data_dir, json, forget_damaged)
 
 
+app.command()(key)
 app.command()(recall)
 app.command()(evaluate)
 app.command()(train)

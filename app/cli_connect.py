@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.client import Client
+from app.client_keys import VARIABLE
 from index.errors import StoreFormat, StoreLocked
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a service on all addresses is reached at
@@ -23,7 +24,7 @@ def connect(url: str | None, data_dir: Path | None, *, model: bool = True, creat
     Raises StoreLocked when a service has the directory, and what else may keep it from opening.
     """
     if data_dir is None:
-        with Client(url or own_url()) as client:
+        with Client(url or own_url(), api_key=own_key(url)) as client:
             yield client
     else:
         with _directory(data_dir, model, create) as client:
@@ -32,6 +33,7 @@ def connect(url: str | None, data_dir: Path | None, *, model: bool = True, creat
 
 @contextmanager
 def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
+    from app.access import private
     from app.main import create_app
     from app.serving import in_process
     from app.settings import load_settings
@@ -40,6 +42,7 @@ def _directory(data_dir: Path, model: bool, create: bool) -> Iterator[Client]:
         must_exist(data_dir)
     without: dict[str, Any] = {} if model else {"model": "none", "dim": None}
     settings = load_settings(data_dir=data_dir, auto_calibrate=False, **without)  # a command is over too soon for it
+    settings = private(settings)
     hint = f"leave --data-dir out to ask the service that has it (--url {own_url()}), or stop it first"
     with (
         unlocked(hint),
@@ -56,6 +59,19 @@ def own_url() -> str:
     settings = load_settings()
     host = ANY_ADDRESS.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def own_key(url: str | None) -> str | None:
+    """The key for a service: FUNNEL_CLIENT_KEY, or a full key of the settings if they are those of this service.
+
+    It is sent nowhere else.
+    """
+    from app.access_keys import keys_of
+    from app.settings import load_settings, variables
+
+    if named := variables().get(VARIABLE, "").strip():
+        return named
+    return next(iter(keys_of(load_settings(), "api_key")), None) if url in (None, own_url()) else None
 
 
 def must_exist(data_dir: Path) -> None:

@@ -19,11 +19,15 @@ STOP_FIRST = "stop the service that has it first"
 
 def run_server(**options: Any) -> None:
     """Serve with the settings, of which the options given replace some."""
+    from app.access import check_bind
+    from app.access_keys import without_keys
     from app.main import create_app
     from app.serving import serve
 
     settings = _settings(**options)
-    serve(create_app(settings), settings)
+    check_bind(settings)
+    app, settings = create_app(settings), without_keys(settings)  # from here on nobody knows them
+    serve(app, settings)
 
 
 def run_reindex(data_dir: Path | None) -> None:

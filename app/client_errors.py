@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from app.client_keys import ADVICE
+
 
 class ClientError(Exception):
     """Base of all errors of the client."""
@@ -27,7 +29,8 @@ class ProblemError(ClientError):
         self.detail: str = members.get("detail", "")
         self.members = members
         self.retry_after = retry_after
-        super().__init__(f"{self.title}: {self.detail} ({self.status}, {self.type})")
+        advice = ADVICE if self.status == 401 else ""
+        super().__init__(f"{self.title}: {self.detail} ({self.status}, {self.type}){advice}")
 
 
 class RunEnded(ClientError):

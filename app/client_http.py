@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from app.client_errors import ClientError, Unreachable, problem_of
+from app.client_keys import key_headers
 from app.client_progress import summary
 from app.client_retry import Again, repeatable
 
@@ -25,10 +26,13 @@ class Connection:
         transport: httpx.BaseTransport | None = None,
         timeout: float = 120.0,
         attempts: int = 6,
+        api_key: str | None = None,
     ) -> None:
-        """`timeout` in seconds between two bytes; `attempts` per request, pauses grow from 0.25 seconds."""
+        """`timeout` in seconds between two bytes; `attempts` per request, pauses grow from 0.25 seconds; `api_key` is
+        FUNNEL_CLIENT_KEY of the environment unless it is given."""
         limits = httpx.Timeout(timeout, connect=5.0)
-        self._http = httpx.Client(base_url=base_url, transport=transport, timeout=limits)
+        headers = key_headers(api_key)
+        self._http = httpx.Client(base_url=base_url, transport=transport, timeout=limits, headers=headers)
         self._attempts = attempts
 
     def __enter__(self) -> Self:

@@ -1,10 +1,12 @@
 """The application: the only place where its parts are put together."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from app import (
     openapi,
@@ -18,6 +20,10 @@ from app import (
     routes_search,
     routes_service,
 )
+from app.access import cors, open_access
+from app.access_guard import Guard
+from app.access_headers import Headers
+from app.access_keys import without_keys
 from app.body import known_parameters
 from app.embedder import Embedder
 from app.info import NAME
@@ -26,6 +32,7 @@ from app.middleware import Requests
 from app.service import open_service
 from app.settings import Settings, load_settings
 
+log = logging.getLogger(__name__)
 DESCRIPTION = (
     "Text in, ranked documents out: a shortlist on short prefixes of the vectors, a rerank with the full ones."
 )
@@ -46,12 +53,16 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     """The service. Settings come from the environment unless they are given, the model from the settings unless
     an embedder is given; both are opened when the application starts and closed when it ends."""
     chosen = load_settings() if settings is None else settings
+    access, chosen = open_access(chosen), without_keys(chosen)
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service(chosen, embedder, metrics) as service:
             app.state.service = service
+            log.info(access.summary)
+            if chosen.trust_remote_code:
+                log.warning("FUNNEL_TRUST_REMOTE_CODE: the model %s may run Python code of its own here", chosen.model)
             yield
             del app.state.service
 
@@ -66,10 +77,14 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         dependencies=[Depends(known_parameters)],
         generate_unique_id_function=lambda route: route.name,
     )
-    app.add_middleware(Requests, metrics=metrics)
+    app.add_middleware(Guard, access=access)
+    if access.origins:
+        app.add_middleware(CORSMiddleware, **cors(access))
+    app.add_middleware(Headers)
+    app.add_middleware(Requests, metrics=metrics)  # the last one added is the first that a request meets
     for routes in ROUTES:
         app.include_router(routes.router)
     routes_docs.mount(app)
     problems.install(app)
-    openapi.install(app)
+    openapi.install(app, access)
     return app

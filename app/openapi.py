@@ -9,9 +9,15 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import matrix_requests, recall_requests, requests
+from app.access import Access
+from app.access_rights import Right
 from app.problems import MEDIA_TYPE, PROBLEMS
 from app.responses import ProblemShape, Progress, Summary
 
+KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "api-key": {"type": "apiKey", "in": "header", "name": "api-key"},
+}
 REFERENCE = "#/components/schemas/{model}"
 BODIES: tuple[type[BaseModel], ...] = (
     matrix_requests.EmbeddingsRequest,
@@ -47,12 +53,12 @@ def reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, access: Access) -> None:
     """Make the application describe itself with our document, built once when it is first asked for."""
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    app.openapi = lambda: _document(app, access)  # type: ignore[method-assign]  # FastAPI's documented way
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, access: Access) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, definitions = models_json_schema([(model, "validation") for model in BODIES], ref_template=REFERENCE)
@@ -60,6 +66,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas |= definitions["$defs"] | answers["$defs"]
         _without_defaults(document, schemas)
+        _with_keys(document, access)
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -74,6 +81,16 @@ def _without_defaults(document: dict[str, Any], schemas: dict[str, Any]) -> None
             if answer and "HTTPValidationError" in str(answer):
                 operation["responses"]["422"] = _problem(422)
             operation["responses"].setdefault("default", _problem(500))
+
+
+def _with_keys(document: dict[str, Any], access: Access) -> None:
+    """Say which requests need a key: none of them, where the service has no key."""
+    document["components"]["securitySchemes"] = KEYS
+    document["security"] = [{name: []} for name in KEYS] if access.keys else []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if access.rights.of(method.upper(), path) is Right.OPEN:
+                operation["security"] = []
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -1,18 +1,23 @@
 """Every setting of the service: name, default, one sentence. Read from FUNNEL_* variables and a .env file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from index.options import StoreOptions
 
 MIB = 1 << 20
-OTHER_VARIABLES = {"DEMO", "URL"}  # of the start script and of the command line
+ENV_FILE = ".env"
+OTHER_VARIABLES = {"CLIENT_KEY", "DEMO", "URL"}  # of the start script and of the command line
+KEYS = {f"{kind}_KEY{end}" for kind in ("API", "INGEST", "READ") for end in ("", "_FILE")}
+PROTECTING = KEYS | {"ALLOWED_HOSTS", "CORS_ORIGINS", "RATE_LIMIT", "RATE_BURST", "METRICS", "DOCS"}
+SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "AUTH")
 
 
 class SettingsError(ValueError):
@@ -24,17 +29,26 @@ def none_of(given: Any) -> Any:
     return None if isinstance(given, str) and given.strip().lower() == "none" else given
 
 
+def parted(given: Any) -> Any:
+    """The parts of a text that commas separate."""
+    return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parted)]
+
+
 class Settings(BaseSettings):
     """Frozen settings; `FUNNEL_PORT=8080` sets `port`. The sentence under a field is its description."""
 
     model_config = SettingsConfigDict(
         env_prefix="FUNNEL_",
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         protected_namespaces=(),
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # of an error that is raised as it is: it might be a key
     )
 
     model: str = Field("bundled", min_length=1)
@@ -67,6 +81,32 @@ class Settings(BaseSettings):
     """The address the server listens on."""
     port: int = Field(8000, ge=0, le=65_535)
     """The port the server listens on."""
+    api_key: SecretStr | None = None
+    """Keys that may do everything, separated by commas, each of 16 characters or more: `funnel key` makes one."""
+    api_key_file: Path | None = None
+    """A file with such keys, such as a Docker secret; more than one are separated by commas or lines."""
+    ingest_key: SecretStr | None = None
+    """Keys that may only ingest."""
+    ingest_key_file: Path | None = None
+    """A file with such keys."""
+    read_key: SecretStr | None = None
+    """Keys that may search and read, and change nothing."""
+    read_key_file: Path | None = None
+    """A file with such keys."""
+    allow_no_key: bool = False
+    """Listen on other addresses than those of this machine alone although there is no key."""
+    allowed_hosts: Names = ()
+    """Names the service may be asked by, besides localhost and 127.0.0.1; with a key any will do if this is unset."""
+    cors_origins: Names = ()
+    """Origins whose web pages may use the service, such as https://app.example.com, separated by commas."""
+    docs: bool = True
+    """Serve the interface's description at /docs and /openapi.json, which need no key."""
+    metrics: Literal["key", "open", "closed"] = "key"
+    """/metrics needs a read key where there are keys ("key"), none ("open"), or is not there ("closed")."""
+    rate_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Requests a second that each key may make in the long run, or each address without one; unset, any number."""
+    rate_burst: int = Field(20, ge=1)
+    """Requests at once before the rate counts."""
     max_limit: int = Field(1_000, ge=1)
     """The largest limit + offset of a search."""
     max_shortlist: int = Field(10_000, ge=1)
@@ -114,23 +154,45 @@ class Settings(BaseSettings):
 
 
 def load_settings(**values: Any) -> Settings:
-    """Settings from arguments, then the environment, then .env; SettingsError when one has a wrong value."""
+    """Settings from arguments, then the environment, then .env; SettingsError when one has a wrong value, or one that
+    protects the service has a wrong name or none."""
+    check_protection(variables())
     try:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(item) for item in error.errors(include_url=False))) from None
 
 
+def variables() -> dict[str, str]:
+    """The environment, and what .env has beside it; a name that .env has no value for is empty."""
+    return {name: value or "" for name, value in {**dotenv_values(ENV_FILE), **os.environ}.items()}
+
+
+def check_protection(given: Mapping[str, str]) -> None:
+    """SettingsError for a key that would not be applied: a name like that of a key which is no setting, or no value."""
+    for variable, meant in sorted(_unknown(given).items()):
+        if meant in PROTECTING or any(word in variable.upper() for word in SECRET):
+            raise SettingsError(_told(variable, meant) + ": no such setting, and nothing would be protected by it")
+    for variable, value in sorted(given.items()):
+        if variable.upper() in {f"FUNNEL_{name}" for name in KEYS} and not value.strip():
+            raise SettingsError(f"{variable}: there is nothing in it; take it away, or make a key: funnel key")
+
+
 def unknown_variables(names: Iterable[str]) -> str | None:
     """What to say about FUNNEL_* variables that are no setting, with the setting each may have meant; None for none."""
-    known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
-    said = []
-    for variable in sorted(names):
-        prefix, name = variable[:7].upper(), variable[7:].upper()
-        if prefix == "FUNNEL_" and name not in known:
-            close = get_close_matches(name, known, 1)
-            said.append(f"{variable} (did you mean FUNNEL_{close[0]}?)" if close else variable)
+    said = [_told(variable, meant) for variable, meant in sorted(_unknown(names).items())]
     return f"not a setting, and ignored: {', '.join(said)}" if said else None
+
+
+def _unknown(names: Iterable[str]) -> dict[str, str | None]:
+    """FUNNEL_* variables that are no setting, and the setting each may have meant."""
+    known = {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    found = [name for name in names if name[:7].upper() == "FUNNEL_" and name[7:].upper() not in known]
+    return {name: next(iter(get_close_matches(name[7:].upper(), known, 1)), None) for name in found}
+
+
+def _told(variable: str, meant: str | None) -> str:
+    return f"{variable} (did you mean FUNNEL_{meant}?)" if meant else variable
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -151,11 +213,12 @@ def described() -> str:
     rows = ["# Settings", "", "From the environment, or a `.env` file in the working directory.", ""]
     rows += ["| Variable | Default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
         rows.append(f"| `FUNNEL_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
 def _line(item: Any) -> str:
-    """`FUNNEL_PORT: Input should be a valid integer, ... (got 'abc')`."""
-    return f"FUNNEL_{str(item['loc'][0]).upper()}: {item['msg']} (got {item['input']!r})"
+    """`FUNNEL_PORT: Input should be a valid integer, ... (got 'abc')`; never a key."""
+    name = str(item["loc"][0]).upper()
+    return f"FUNNEL_{name}: {item['msg']}" + ("" if name in KEYS else f" (got {item['input']!r})")

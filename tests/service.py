@@ -26,8 +26,9 @@ TEXTS = {
 
 
 def settings_for(path: Path, **values: Any) -> Settings:
-    """Settings that neither the environment nor a .env file of the machine can change."""
-    return Settings(_env_file=None, data_dir=path / "data", **{"search_threads": 2, **values})
+    """Settings that neither the environment nor a .env file of the machine can change; for TestClient's host name."""
+    defaults = {"search_threads": 2, "allowed_hosts": "testserver"}
+    return Settings(_env_file=None, data_dir=path / "data", **{**defaults, **values})
 
 
 @contextmanager
@@ -92,6 +93,7 @@ class Exchange:
         """With `leaves` the client goes away when the chunks of its body are used up."""
         self.sent: list[dict[str, Any]] = []
         self._client, self._body, self._leaves, self._ended = client, body, leaves, False
+        headers = {"host": "testserver", **headers}
         self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
