@@ -13,12 +13,21 @@ import numpy as np
 
 from index.document import is_unicode
 from index.errors import InvalidFilter
-from index.metadata import typed
+from index.metadata import entries, typed
 
 MAX_DEPTH = 32
 MAX_CONDITIONS = 1_000
 MAX_VALUES = 10_000  # of one $in
 COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+# As SQLite compares: numbers by value, texts by code point.
+COMPARE: dict[str, Callable[[Any, tuple[Any, ...]], bool]] = {
+    "=": lambda value, values: value == values[0],
+    "IN": lambda value, values: value in values,
+    ">": lambda value, values: value > values[0],
+    ">=": lambda value, values: value >= values[0],
+    "<": lambda value, values: value < values[0],
+    "<=": lambda value, values: value <= values[0],
+}
 OPERATORS = ("$eq", "$ne", "$in", "$nin", *COMPARISONS, "$exists", "$contains")
 COMBINATIONS = ("$and", "$or", "$not")
 
@@ -70,6 +79,28 @@ def bitmap(node: Node, rows_of: Callable[[Condition], np.ndarray], live: np.ndar
         return ~bitmap(node.part, rows_of, live) & live
     parts = (bitmap(part, rows_of, live) for part in node.parts)  # one at a time: there may be a thousand
     return reduce(np.bitwise_and if isinstance(node, Both) else np.bitwise_or, parts) if node.parts else live
+
+
+def matches(node: Node, metadata: dict[str, Any]) -> bool:
+    """Whether metadata satisfies the filter: what the inverted table answers for a row with it."""
+    named: dict[str, list[tuple[str, Any]]] = {}
+    for key, kind, value in entries(metadata):
+        named.setdefault(key, []).append((kind, value))
+    return _holds(node, named)
+
+
+def _holds(node: Node, named: Mapping[str, list[tuple[str, Any]]]) -> bool:
+    match node:
+        case Condition(key, str(comparison), kind, values):
+            return any(own == kind and COMPARE[comparison](value, values) for own, value in named.get(key, ()))
+        case Condition(key):
+            return key in named
+        case Not(part):
+            return not _holds(part, named)
+        case Both(parts):
+            return all(_holds(part, named) for part in parts)
+        case Either(parts):
+            return any(_holds(part, named) for part in parts)
 
 
 def _object(filter: Any, place: str, depth: int) -> Node:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from index import filters
 from index.allowed import Allowed
 from index.documents import by_rows, ids_of
 from index.explaining import explained
@@ -18,7 +19,8 @@ from index.view import View
 
 
 class RowsMoved(Exception):
-    """A row died between the search and the reading of its document; search again on the newer view."""
+    """A row died, or its metadata changed, between the search and the reading of its document; search again on the
+    newer view."""
 
 
 def answer(
@@ -31,9 +33,10 @@ def answer(
     allowed: Allowed | None,
     strict: bool,
 ) -> Answer:
-    """The hits of one ranking. With `strict`, a row without a document raises RowsMoved; else it is left out."""
+    """The hits of one ranking. With `strict`, a row without a document, or with one that does not pass the filter
+    any more, raises RowsMoved; else it is left out."""
     started = time.perf_counter()
-    page = _page(db, ranking, query, strict)
+    page = _page(db, view, ranking, query, strict)
     rows = [row for row, _, _ in page]
     found = by_rows(db, rows) if query.with_text or query.with_metadata else {}
     places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
@@ -74,17 +77,28 @@ def answer(
     )
 
 
-def _page(db: sqlite3.Connection, ranking: Ranking, query: Query, strict: bool) -> list[tuple[int, float, str]]:
+def _page(
+    db: sqlite3.Connection, view: View, ranking: Ranking, query: Query, strict: bool
+) -> list[tuple[int, float, str]]:
     rows, scores = ranking.rows, ranking.scores
     if query.score_threshold is not None:
         rows, scores = rows[scores >= query.score_threshold], scores[scores >= query.score_threshold]
-    ids = ids_of(db, rows.tolist())
+    ids = _still_matching(db, view, query, ids_of(db, rows.tolist()))
     if strict and len(ids) < len(rows):
         raise RowsMoved
     pairs = zip(rows.tolist(), scores.tolist(), strict=True)
     live = [(row, score, ids[row]) for row, score in pairs if row in ids]
     live.sort(key=lambda hit: (-hit[1], hit[2]))
     return live[query.offset : query.offset + query.limit]
+
+
+def _still_matching(db: sqlite3.Connection, view: View, query: Query, ids: dict[int, str]) -> dict[int, str]:
+    """Those that pass the filter as they are read: metadata may have changed in place since the view."""
+    (commits,) = db.execute("SELECT commits FROM state").fetchone()
+    if not query.filter or commits == view.commits:
+        return ids
+    node, found = filters.parse(query.filter), by_rows(db, list(ids))
+    return {row: ids[row] for row in ids if filters.matches(node, found[row].metadata)}
 
 
 def _places(

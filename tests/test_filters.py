@@ -12,8 +12,10 @@ from filter_oracle import filters, matches, metadatas, named, number
 from index.document import Document
 from index.errors import InvalidFilter, InvalidInput
 from index.filters import MAX_VALUES, parse
+from index.filters import matches as holds
 from index.query import Query
 from index.store import Store
+from index.view import View
 from index_cases import opened, unit_vectors
 
 
@@ -48,6 +50,7 @@ def test_filters_match_what_a_scan_matches(
             expected = [i for i, metadata in enumerate(version) if matches(metadata, filter)]
             assert matching(store, filter) == expected, filter
             assert store.count(filter) == len(expected)
+            assert [i for i, metadata in enumerate(version) if holds(parse(filter), metadata)] == expected
 
 
 DOCS: list[dict[str, Any]] = [
@@ -219,3 +222,22 @@ def test_the_oracle_by_hand() -> None:
     assert named(metadata, "a.b.") == [3]
     assert named(metadata, ".b") == [4]
     assert np.isinf(number(10**400))
+
+
+def test_a_hit_passes_the_filter_as_it_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata that changes in place while a search is under way: the hit's is the new one, so it is searched again."""
+    put(store, [{"k": 1}, {"k": 1}])
+    query, vectors = Query(filter={"k": 1}), unit_vectors(1)
+    before = store.view
+    assert {hit.doc_id for hit in store.search(vectors, query)[0].hits} == {"0", "1"}
+    store.update_metadata("1", lambda _: {"k": 2})
+    searched: list[View] = []
+
+    def newest() -> View:
+        searched.append(before if len(searched) < 2 else store.view)  # the first attempt began before the change
+        return searched[-1]
+
+    monkeypatch.setattr(store._searcher, "_newest", newest)
+    (answer,) = store.search(vectors, query)
+    assert [(hit.doc_id, hit.metadata) for hit in answer.hits] == [("0", {"k": 1})]
+    assert searched[-1] is store.view
