@@ -165,7 +165,11 @@ def load_settings(**values: Any) -> Settings:
 
 def variables() -> dict[str, str]:
     """The environment, and what .env has beside it; a name that .env has no value for is empty."""
-    return {name: value or "" for name, value in {**dotenv_values(ENV_FILE), **os.environ}.items()}
+    try:
+        in_file = dotenv_values(ENV_FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{ENV_FILE} cannot be read: {error}") from None
+    return {name: value or "" for name, value in {**in_file, **os.environ}.items()}
 
 
 def check_protection(given: Mapping[str, str]) -> None:
