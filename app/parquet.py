@@ -4,6 +4,7 @@ import datetime
 import decimal
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from app.rows import RecordError, Row
@@ -13,15 +14,10 @@ BATCH_ROWS = 1_024
 
 def parquet_rows(source: str) -> Iterator[Row]:
     """One row a row, read in batches; null and NaN cells are left out. Raises RecordError."""
-    line = 0
-    for batch in _open(source).iter_batches(BATCH_ROWS):
-        for row in batch.to_pylist():
-            line += 1
-            yield (
-                line,
-                {name: cell for name, value in row.items() if (cell := plain(value)) is not None},
-                None,
-            )
+    rows = (row for batch in _open(source).iter_batches(BATCH_ROWS) for row in batch.to_pylist())
+    with _told(source):
+        for line, row in enumerate(rows, 1):
+            yield line, {name: cell for name, value in row.items() if (cell := plain(value)) is not None}, None
 
 
 def count_parquet(source: str) -> int:
@@ -44,13 +40,21 @@ def plain(value: Any) -> Any:
 
 def _open(source: str) -> Any:
     try:
-        from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
         raise RecordError(
             f"{source}: Parquet needs pyarrow, which is not here: pip install 'funnel-search[parquet]'"
         ) from None
-    try:
+    with _told(source):
         return ParquetFile(source)
-    except (OSError, ArrowException) as error:
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """Say which file it is that pyarrow cannot read, or whose values Python does not know, such as the year 10000."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError, ValueError, ArithmeticError) as error:
         raise RecordError(f"{source}: {error}") from None

@@ -5,12 +5,13 @@ import gzip
 import json
 import re
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
 MAX_CSV_FIELD = 64 << 20  # characters; the csv module's own limit of 128 Ki is shorter than many texts
-NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d+)?")
+NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d+)?", re.ASCII)
 
 Row = tuple[int, dict[str, Any] | None, str | None]  # line (1-based), row, error
 
@@ -76,7 +77,7 @@ def binary(source: str) -> Iterator[IO[bytes]]:
             yield stream
     except OSError as error:
         raise RecordError(f"{source}: {error.strerror or error}") from None
-    except EOFError as error:
+    except (EOFError, zlib.error) as error:
         raise RecordError(f"{source}: {error}") from None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.records import Fields, content_id, count, format_of, read
-from app.rows import RecordError
+from app.rows import RecordError, number
 
 
 def documents(path: Path, *arguments: Any) -> list[dict[str, Any] | None]:
@@ -143,6 +143,35 @@ def test_broken_gzip(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b'{"id":"a","text":"t"}\n' * 100)[:-10])
     with pytest.raises(RecordError, match=r"a\.jsonl\.gz"):
         documents(path)
+
+
+def test_a_gzip_file_with_a_damaged_middle(tmp_path: Path) -> None:
+    """One clear error, too."""
+    path = tmp_path / "a.jsonl.gz"
+    packed = bytearray(gzip.compress(b'{"id":"a","text":"t"}\n' * 100, mtime=0))
+    packed[10] ^= 0xFF  # the first byte of what is compressed
+    path.write_bytes(packed)
+    with pytest.raises(RecordError, match=r"a\.jsonl\.gz.*decompressing"):
+        documents(path)
+
+
+def test_a_parquet_file_with_a_damaged_page(tmp_path: Path) -> None:
+    """The footer is whole, so that the damage comes to light only among the rows."""
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    path = tmp_path / "a.parquet"
+    write_table(pa.Table.from_pylist([{"id": "a", "text": "t"}]), path)
+    data = bytearray(path.read_bytes())
+    data[4:12] = b"\xff" * 8  # the header of the first page
+    path.write_bytes(data)
+    with pytest.raises(RecordError, match=r"a\.parquet"):
+        documents(path)
+
+
+def test_digits_of_other_scripts_are_text() -> None:
+    """Only 0 to 9 make a number of a cell."""
+    assert [number(cell) for cell in ("12", "1\u0663")] == [12, "1\u0663"]
 
 
 def test_formats() -> None:
