@@ -12,6 +12,7 @@ from collections.abc import Collection
 from app.settings import SettingsError
 
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
+NAME = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
 ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 OWN, ANYWHERE = ("same-origin", "none"), "*"
 
@@ -47,9 +48,9 @@ def own_page(site: str, origin: str, host: str, method: str, mode: str, target: 
 
 
 def checked_hosts(names: Collection[str]) -> frozenset[str]:
-    """Host names in lower case; SettingsError for what cannot be one, such as an address with a port."""
+    """Host names in lower case; SettingsError for what no Host header can hold as its name, such as a port."""
     for name in names:
-        if name != ANYWHERE and (not HOST.fullmatch(name.encode()) or host_name(name.encode()) != name.lower()):
+        if name != ANYWHERE and not NAME.fullmatch(name):
             raise SettingsError(f"FUNNEL_ALLOWED_HOSTS: a name without scheme and port is expected, got {name!r}")
     return frozenset(name.lower() for name in names)
 
