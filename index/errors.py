@@ -10,6 +10,9 @@ FunnelError
 ├── DocumentExists          `insert_only` met an id that is taken
 ├── FingerprintMismatch     the index holds vectors of another embedding space
 ├── RotationBusy            a rotation is being applied; one at a time
+├── SnapshotBusy            a snapshot is being made; one at a time
+├── SnapshotExists          there is a snapshot of this name
+├── SnapshotNotFound        there is no snapshot of this name
 ├── SearchTimeout           the deadline passed before anything could be answered
 ├── StorageFull             no space left on the device; nothing was acknowledged
 ├── StoreUnavailable        closed, or read-only after a failed write; reopen it
@@ -58,6 +61,18 @@ class FingerprintMismatch(FunnelError):
 
 class RotationBusy(FunnelError):
     """Another rotation is being applied or undone; nothing was changed."""
+
+
+class SnapshotBusy(FunnelError):
+    """Another snapshot is being made; this one was not begun."""
+
+
+class SnapshotExists(FunnelError):
+    """A snapshot with the given name is there already."""
+
+
+class SnapshotNotFound(FunnelError):
+    """No snapshot has the given name."""
 
 
 class SearchTimeout(FunnelError):

@@ -29,6 +29,7 @@ from index.rotator import Rotator
 from index.sampling import sample
 from index.searching import Searcher
 from index.shadow import Shadow, shadow
+from index.snapshots import Snapshots
 from index.space import Space
 from index.statistics import statistics
 from index.view import View
@@ -54,6 +55,7 @@ class Store:
         self._reader = Reader(opened.documents, opened.vectors, self._matching, lambda: self._writer.view)
         seen = (opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view)
         self._searcher, self.measuring = Searcher(*seen), Measuring(*seen)
+        self.snapshots = Snapshots(opened.layout, opened.documents, lambda: self._writer.view)
         self._merger.notify()
 
     @classmethod
@@ -236,6 +238,7 @@ class Store:
             stack.callback(self._writer.close)
             stack.callback(self._merger.close)
             stack.callback(self._rotator.close)
+            stack.callback(self.snapshots.close)
 
     def __enter__(self) -> "Store":
         return self
