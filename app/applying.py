@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from app.answers import json_answer
 from app.body import NDJSON
+from app.busy import ShuttingDown
 from app.problems import Problem, problem_of
 from app.progress import ProgressStream
 from app.service import Service
@@ -44,6 +45,8 @@ class Applying:
         def progress(done: int, total: int) -> None:
             if self._gone:
                 raise CallerGone("the client went away")
+            if self._service.stopping.is_set():
+                raise ShuttingDown("the service shuts down; the work was given up, and nothing has changed")
             self.processed, self.total = done, total
             loop.call_soon_threadsafe(told)
 

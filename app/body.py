@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from app.busy import Stalled
+from app.busy import ShuttingDown, Stalled
 from app.problems import Refused, pointer
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -62,6 +62,25 @@ async def chunks(request: Request, idle: float | None) -> AsyncIterator[bytes]:
         if chunk is None:
             return
         yield chunk
+
+
+async def until(stopping: asyncio.Event, arriving: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks; ShuttingDown when the service stops before the last one."""
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        while True:
+            chunk = asyncio.ensure_future(anext(arriving, None))
+            try:
+                await asyncio.wait((chunk, stop), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                chunk.cancel()  # no effect on one that has come
+            if not chunk.done():
+                raise ShuttingDown("the service shuts down; what had come is stored")
+            if (data := chunk.result()) is None:
+                return
+            yield data
+    finally:
+        stop.cancel()
 
 
 async def read(request: Request, limit: int, idle: float | None = None) -> bytes:

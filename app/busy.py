@@ -12,6 +12,14 @@ class Busy(Exception):
         self.retry_after = retry_after
 
 
+class BodiesFull(Busy):
+    """The bodies of all requests together would take more memory than they may."""
+
+    def __init__(self, held: int, size: int, limit: int) -> None:
+        super().__init__("bytes of bodies", limit)
+        self.args = (f"{held} bytes of bodies are in memory, {size} more would be beyond the limit of {limit}",)
+
+
 class ShuttingDown(Exception):
     """The service stops; what still waits is not computed any more."""
 

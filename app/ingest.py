@@ -82,7 +82,7 @@ class Ingest:
             async for items in arriving:
                 if items:
                     await inbox.put(items)
-        except Stalled as error:  # what has come is stored and counted
+        except (Stalled, ShuttingDown) as error:  # what has come is stored and counted
             self._report.stopped = error
         await inbox.close()
 

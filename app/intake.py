@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fastapi import Request
 
-from app.body import NDJSON, chunks, read_json
+from app.body import NDJSON, chunks, read_json, until
 from app.ingest import Ingest, pieces
 from app.reading import Reader
 from app.report import Report
@@ -32,6 +32,7 @@ class Intake:
 
     async def _lines(self, committed: Callable[[], None]) -> None:
         arriving = chunks(self._request, self._service.settings.upload_idle_seconds)
+        arriving = until(self._service.stopping, arriving)
         await self._ingest.run(self._reader.lines(arriving), committed)
 
     async def _values(self, committed: Callable[[], None]) -> None:

@@ -24,6 +24,7 @@ from app.access import cors, open_access
 from app.access_guard import Guard
 from app.access_headers import Headers
 from app.access_keys import without_keys
+from app.admission import Admission, Gate
 from app.body import known_parameters
 from app.embedder import Embedder
 from app.info import NAME
@@ -54,11 +55,11 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     an embedder is given; both are opened when the application starts and closed when it ends."""
     chosen = load_settings() if settings is None else settings
     access, chosen = open_access(chosen), without_keys(chosen)
-    metrics = Metrics()
+    metrics, admission = Metrics(), Admission(chosen)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(chosen, embedder, metrics) as service:
+        async with open_service(chosen, embedder, metrics, admission.stopping) as service:
             app.state.service = service
             log.info(access.summary)
             if chosen.trust_remote_code:
@@ -77,6 +78,8 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         dependencies=[Depends(known_parameters)],
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.admission = admission
+    app.add_middleware(Gate, admission=admission)
     app.add_middleware(Guard, access=access)
     if access.origins:
         app.add_middleware(CORSMiddleware, **cors(access))

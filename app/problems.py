@@ -42,6 +42,7 @@ PROBLEMS = {
     problem.slug: problem
     for problem in (
         Problem("malformed-json", 400, "The body is not JSON", "Send UTF-8 JSON without NaN or Infinity."),
+        Problem("malformed-request", 400, "The request is not HTTP", "Neither address nor headers could be read."),
         Problem("unauthorized", 401, "A key is needed", "Send one that this service knows; see SECURITY.md."),
         Problem("forbidden", 403, "The key may not do this", "The detail names the right that is missing."),
         Problem("cross-site", 403, "Pages of other sites may not ask", "FUNNEL_CORS_ORIGINS lists those that may."),
@@ -49,6 +50,7 @@ PROBLEMS = {
         Problem("document-not-found", 404, "There is no such document", "No stored document has the id."),
         Problem("method-not-allowed", 405, "The address has no such method", "See the Allow header."),
         Problem("upload-stalled", 408, "The body stopped arriving", "What is stored stays; send the rest."),
+        Problem("head-stalled", 408, "The head stopped arriving", "Address and headers come in one go."),
         Problem("document-exists", 409, "The document exists already", "insert_only never replaces one."),
         Problem(
             "fingerprint-mismatch",
@@ -76,6 +78,7 @@ PROBLEMS = {
         Problem("no-model", 422, "This service has no model", "Documents and queries have to bring vectors."),
         Problem("none-stored", 422, "None of the documents was stored", "`failures` says why, for each."),
         Problem("rate-limited", 429, "Too many requests", "Try again after Retry-After seconds."),
+        Problem("head-too-large", 431, "Address and headers are too large", "The detail has both limits."),
         Problem("client-closed", 499, "The client went away", "What was committed before stays."),
         Problem("internal", 500, "Something went wrong here", "The log has more under the request id."),
         Problem("store-corrupt", 500, "Stored bytes are damaged", "Run `funnel verify` on the directory."),

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from asyncio import Lock
+from asyncio import Event, Lock
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -46,6 +46,7 @@ class Service:
     truth: Truth
     recall: Recalls
     easing: Easing
+    stopping: Event  # set at the begin of a shutdown: long work ends at its next safe point
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
     @property
@@ -76,7 +77,9 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, embedder: Embedder | None, metrics: Metrics) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, embedder: Embedder | None, metrics: Metrics, stopping: Event
+) -> AsyncIterator[Service]:
     """Load the model and open the index; at the end finish what runs and close the index last. Meanwhile the event
     loop goes on: who waits for a rotation is told to give it up.
 
@@ -103,8 +106,9 @@ async def open_service(settings: Settings, embedder: Embedder | None, metrics: M
         truth = open_truth(settings, store, metrics.truth, Idle(lambda: searches.busy), recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
         service = Service(
-            settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, recall, easing
-        )
+            settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, recall, easing,
+            stopping,
+        )  # fmt: skip
         for warning in filter(None, (service.notice, unknown_variables(os.environ))):
             log.warning(warning)
         yield service

@@ -123,8 +123,18 @@ class Settings(BaseSettings):
     """The largest request body in bytes; NDJSON bodies have no limit but that of a line."""
     max_document_bytes: int = Field(4 * MIB, ge=1_024)
     """The largest NDJSON line, which is one document, in bytes."""
+    max_requests: int = Field(64, ge=1)
+    """Requests inside at the same time before further ones are answered with a 503; health checks always pass."""
+    max_connections: int = Field(1_000, ge=1)
+    """Connections open at the same time before further ones are answered with a 503 and closed."""
+    body_memory_bytes: int = Field(128 * MIB, ge=1_024)
+    """Bytes of JSON bodies in memory at the same time before further ones are answered with a 503."""
+    head_seconds: float = Field(10, gt=0)
+    """How long address and headers of a request may take to arrive."""
     upload_idle_seconds: float = Field(60, gt=0)
-    """How long the body of an ingest may pause before it is answered with a 408; what has come is stored."""
+    """How long a body may pause before it is answered with a 408; what has come of an NDJSON ingest is stored."""
+    unread_seconds: float = Field(60, gt=0)
+    """How long a client may take nothing of its answer before its connection is closed."""
     batch_size: int = Field(64, ge=1, le=10_000)
     """Documents embedded and committed together while a stream runs; more when they arrive faster."""
     query_queue: int = Field(256, ge=1)

@@ -14,6 +14,7 @@ SAMPLE = 16  # rows looked at before the rest is believed to be resident
 FEWEST = 8  # rows that one of the sample stands for, at least
 MADV_WILLNEED = 3
 _libc = ctypes.CDLL(None, use_errno=True)
+_quick = ctypes.PyDLL(None)  # keeps the interpreter: to get it back under load takes longer than the call itself
 
 
 def prefetch_rows(matrix: np.ndarray, rows: np.ndarray) -> None:
@@ -62,7 +63,7 @@ def _seem_resident(matrix: np.ndarray, rows: np.ndarray) -> bool:
 def _resident(address: int) -> bool:
     page = ctypes.c_ubyte()
     start = address & ~(mmap.PAGESIZE - 1)
-    if _libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(mmap.PAGESIZE), ctypes.byref(page)) != 0:
+    if _quick.mincore(ctypes.c_void_p(start), ctypes.c_size_t(mmap.PAGESIZE), ctypes.byref(page)) != 0:
         return True  # not a mapping of ours, such as an array in a test: there is nothing to prefetch
     return bool(page.value & 1)
 

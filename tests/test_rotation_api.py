@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from app import routes_rotation
 from app.busy import Busy
-from app.client import Client, ProblemError, Unreachable
+from app.client import Client, ProblemError
 from app.embedder import ModelError
 from app.main import create_app
 from app.matrix_responses import Embeddings, Matrices
@@ -173,7 +173,7 @@ def test_a_client_that_goes_away_has_changed_nothing(tmp_path: Path, monkeypatch
 
 def test_a_service_that_stops_gives_a_rotation_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It neither waits for it beyond its time to shut down, nor applies what it could not answer any more."""
-    settings = settings_for(tmp_path, model="none", dim=32, prefix_dim=8, shutdown_seconds=1)
+    settings = settings_for(tmp_path, model="none", dim=32, prefix_dim=8, shutdown_seconds=5)
     read, slow = build.turned, threading.Event()
     monkeypatch.setattr(build, "BLOCK", 8)
     monkeypatch.setattr(build, "turned", lambda *arguments: (slow.wait(0.05), read(*arguments))[1])
@@ -185,8 +185,9 @@ def test_a_service_that_stops_gives_a_rotation_up(tmp_path: Path, monkeypatch: p
             assert started.wait(10)
             since = perf_counter()
         assert perf_counter() - since < 6  # of ten that the rest of the rotation takes
-        with pytest.raises(Unreachable):
+        with pytest.raises(ProblemError, match="given up, and nothing has changed") as refused:
             rotating.result(10)
+        assert (refused.value.status, refused.value.type) == (503, "/problems/shutting-down")
     with Store.open(tmp_path / "data", None) as store:
         assert (store.rotation, store.count()) == (None, 1_600)
 
