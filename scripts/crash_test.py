@@ -1,164 +1,190 @@
 #!/usr/bin/env python3
-"""Kill the server at random instants while it is written to, and look for what it lost.
+"""Kill the server at random instants while everything goes on in it, and look for what it lost.
 
-Starts the real server, lets several clients ingest, upsert, change metadata, delete and delete by filter, and
-ends it with SIGKILL. After every kill the directory is verified (`index.verify`) and the server is started
-again: each document must be as the last acknowledged write left it, or as the write that was under way would
-have; nothing may be half there, deleted documents stay deleted, and each vector finds its own document. With
---rotate one more client applies and undoes rotations: the last one acknowledged is in force, or the one under way.
-Every choice comes from --seed, though not the instant at which a request meets the kill.
+Starts the real server; clients ingest (JSON, NDJSON, all or nothing), upsert, change metadata, delete, delete by
+filter, search and read, and others rotate, compact and make snapshots; then it is ended with SIGKILL: at a random
+instant, within a long work, while nothing is written, or while it starts. Commands that own a directory (verify,
+repair, reindex) are killed too. After every kill the directory is verified (laws 3 to 5) and the server is started
+again: each document must be as the last acknowledged write left it, or as the write that was under way would have,
+with its text, metadata and vector; what is all or nothing is; deleted documents stay deleted; counts agree; exact
+search is exact; recall@10 is not below that of an exact first stage; snapshots restore; no file is left over. While
+it runs, every answer must be one that the acknowledged writes allow.
+
+A round's choices come from --seed and its number, though not the instant at which a request meets the kill.
 
     ./scripts/crash_test.py --kills 20 --seed 1
-    ./scripts/crash_test.py --kills 20 --rotate
-    ./scripts/crash_test.py --kills 20 --model bundled --out docs/results/crash.json
+    ./scripts/crash_test.py --kills 1000 --jobs 2 --out docs/results/crash.json
+    ./scripts/crash_test.py --kills 100 --keep /tmp/crash        # the same command goes on where it stopped
+    ./scripts/crash_test.py --kills 20 --model bundled
+    ./scripts/crash_test.py --plant drop-tombstone --kills 100   # must end in LOST
+    ./scripts/crash_test.py --replay /tmp/crash/1/before-17 1 17 --kills 10
 """
 
 import argparse
-import random
-import signal
+import multiprocessing
+import queue
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-from crash_clients import DIM, GONE, PREFIX_DIM, Known, Lost, Rotating, State, Writing, text_of, vector_of
-from harness import Server, console, store_results
-from rich.progress import track
+from crash_campaign import UPKEEP, Campaign, Failed, Options
+from harness import console, store_results
+from planted import PLANTED
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from index.verify import verify
-
-WRITERS = 3
-
-
-def start(data: Path, model: str, log: Path) -> Server:
-    """The server on a directory, with a graph from the first thousand rows on, so that merges are killed too."""
-    settings = {"FUNNEL_DATA_DIR": str(data), "FUNNEL_MODEL": model, "FUNNEL_SHORTLIST_INDEX": "hnsw"}
-    if model == "none":
-        settings |= {"FUNNEL_DIM": str(DIM), "FUNNEL_PREFIX_DIM": str(PREFIX_DIM), "FUNNEL_ALLOW_UNTRAINED_PREFIX": "1"}
-    return Server(settings, log)
+LOST = 1  # exit code
+INTERRUPTED = 130
 
 
-def check_documents(server: Server, known: Known, with_vectors: bool, sample: random.Random) -> int:
-    """Compare everything stored with what is known, and settle what was open."""
-    found = {document["id"]: document for document in scroll(server.client)}
-    for doc_id in found.keys() - known.states.keys():
-        raise Lost(f"{doc_id} is stored and was never sent")
-    for doc_id, possible in known.states.items():
-        state = state_of(doc_id, found.get(doc_id))
-        if state not in possible:
-            raise Lost(f"{doc_id} is {state}, it may be {possible}")
-        known.settle(doc_id, state)
-    if with_vectors and found:
-        check_vectors(server.client, sample.sample(sorted(found), min(25, len(found))), known)
-    count = server.client.post("/documents/count", json={}).json()["count"]
-    if count != len(found):
-        raise Lost(f"the count is {count}, {len(found)} documents are listed")
-    return len(found)
+def model_of(options: Options) -> Any:
+    """The function that embeds texts as the server does, None without a model."""
+    if options.with_vectors:
+        return None
+    from app.embedder import load_embedder
+    from app.settings import load_settings
+
+    embedder = load_embedder(load_settings(model=options.model))
+    assert embedder is not None
+    return lambda texts: embedder.embed_documents(texts).vectors
 
 
-def state_of(doc_id: str, document: dict[str, Any] | None) -> State:
-    """The state a stored document is in; raises Lost when its parts disagree."""
-    if document is None:
-        return GONE
-    version, revision = document["metadata"]["version"], document["metadata"]["revision"]
-    if document["text"] != text_of(doc_id, version):
-        raise Lost(f"{doc_id} has the text of another version than its metadata")
-    return version, revision
+def work(folder: Path, options: Options, first: int | None, told: "multiprocessing.Queue[Any]") -> None:
+    """One campaign in a process of its own: tells its counts after each kill, and how it ended."""
+    campaign = Campaign(folder, options, lambda counts: told.put(("counts", options.seed, counts)))
+    kind, more = "done", {}
+    try:
+        campaign.embed = model_of(options)
+        campaign.run(first)
+    except Failed as error:
+        kind, more = "lost", {"round": error.round, "error": str(error), "folder": str(error.folder)}
+    except KeyboardInterrupt:
+        kind = "stopped"
+    told.put((kind, options.seed, {**campaign.summary(), **more}))
 
 
-def check_vectors(client: httpx.Client, ids: list[str], known: Known) -> None:
-    """Each document's vector finds it, by the funnel and exactly."""
-    for doc_id in ids:
-        (state,) = known.states[doc_id]
-        assert state is not GONE
-        for how in ({"shortlist": 100}, {"exact": True}):
-            body = {"vector": vector_of(doc_id, state[0]), "limit": 1, **how}
-            hit = client.post("/search", json=body).json()["results"][0]
-            if hit["id"] != doc_id or hit["score"] < 0.9999:
-                raise Lost(f"{doc_id} is not found by its vector ({how}): {hit['id']} {hit['score']}")
+class Show:
+    """A progress bar over all campaigns, and how each of them ended."""
 
+    def __init__(self, kills: int) -> None:
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(TextColumn("kills"), *columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("", total=kills)
+        self.counts: dict[int, Counter[str]] = {}
+        self.ends: dict[int, tuple[str, dict[str, Any]]] = {}
 
-def scroll(client: httpx.Client) -> Iterator[dict[str, Any]]:
-    """Every stored document."""
-    after = None
-    while True:
-        page = client.post("/documents/scroll", json={"limit": 500, "after": after}).json()
-        yield from page["documents"]
-        after = page["next"]
-        if after is None:
+    def tell(self, kind: str, seed: int, what: Any) -> None:
+        """A message of a campaign."""
+        if kind != "counts":
+            self.ends[seed] = (kind, what)
             return
+        self.counts[seed] = what
+        total = sum(self.counts.values(), Counter[str]())
+        changes, answers = total["acknowledged_changes"], total["searching"]
+        text = f"{changes:,} changes acknowledged, {answers:,} answers checked"
+        self.bar.update(self.task, completed=total["kills"], description=text)
 
 
-def check_rotation(client: httpx.Client, possible: set[str | None]) -> None:
-    """Compare the rotation in force with those that may be, and settle which it is."""
-    rotation = client.get("/rotation").json()["rotation"]
-    name = None if rotation is None else rotation["method"]
-    if name not in possible:
-        raise Lost(f"the rotation is {name}, it may be {possible}")
-    possible.intersection_update({name})
+def campaigns(folder: Path, options: Options, jobs: int, first: int | None) -> Show:
+    """Run so many campaigns at once, of seeds that follow each other, and share the kills among them."""
+    context, show = multiprocessing.get_context("spawn"), Show(options.kills)
+    told: multiprocessing.Queue[Any] = context.Queue()
+    workers = []
+    for job in range(jobs):
+        kills = options.kills // jobs + (job < options.kills % jobs)
+        own = replace(options, kills=kills, seed=options.seed + job)
+        workers.append(context.Process(target=work, args=(folder / str(own.seed), own, first, told)))
+    with show.bar:
+        for worker in workers:
+            worker.start()
+        listen(show, told, workers)
+    return show
 
 
-def campaign(data: Path, kills: int, seed: int, model: str, log: Path, rotate: bool = False) -> dict[str, Any]:
-    """Kill and check; raises Lost at the first broken promise."""
-    known, rng, with_vectors = Known(), random.Random(seed), model == "none"
-    possible: set[str | None] = {None}
-    documents = rotations = 0
-    for kill in track(range(kills + 1), description="kills", console=console, disable=not console.is_terminal):
-        server = start(data, model, log)
+def listen(show: Show, told: "multiprocessing.Queue[Any]", workers: list[Any]) -> None:
+    """Until all campaigns have told how they ended, also after Ctrl-C, which reaches them too."""
+    while len(show.ends) < len(workers):
         try:
-            server.wait()
-            check_rotation(server.client, possible)
-            documents = check_documents(server, known, with_vectors, rng)
-            if kill == kills:
-                server.end()
-                break
-            writers = [Writing(server, known, n, seed * 100_000 + kill, with_vectors) for n in range(WRITERS)]
-            turners = [Rotating(server, possible, f"{seed}/{kill}")] if rotate else []
-            for client in (*writers, *turners):
-                client.start()
-            time.sleep(rng.uniform(0.05, 2.0 if with_vectors else 6.0))
-            server.process.kill()
-            for client in (*writers, *turners):
-                client.join()
-                if client.failure:
-                    raise client.failure
-            rotations += sum(turner.applied for turner in turners)
-        finally:
-            server.end(signal.SIGKILL)
-        report = verify(data)
-        if not report.ok:
-            raise Lost("; ".join(f"{check.name}: {check.detail}" for check in report.checks if not check.ok))
-    counts = {"kills": kills, "acknowledged_changes": known.acknowledged, "documents_at_the_end": documents}
-    return {**counts, "acknowledged_rotations": rotations} if rotate else counts
+            show.tell(*told.get(timeout=1))
+        except queue.Empty:
+            if not any(worker.is_alive() for worker in workers):
+                raise RuntimeError("a campaign ended without a word") from None
+        except KeyboardInterrupt:
+            console.print("stopping; what was done follows", style="yellow")
+
+
+def report(show: Show, options: Options, seconds: float, out: Path | None) -> int:
+    """Print and store the sums; the exit code."""
+    ends = [what for _, what in show.ends.values()]
+    sums: Counter[str] = sum((Counter({k: v for k, v in end.items() if isinstance(v, int)}) for end in ends), Counter())
+    worst = {"recall_gap_most": max(end["recall_gap_most"] for end in ends)}
+    results = {**sums, **worst, "model": options.model, "seeds": sorted(show.ends), "seconds": round(seconds)}
+    console.print_json(data=results)
+    kinds = {kind for kind, _ in show.ends.values()}
+    for seed, (kind, what) in show.ends.items():
+        if kind == "lost":
+            console.print(
+                f"LOST with seed {seed} in round {what['round']}: {what['error']}", style="bold red", soft_wrap=True
+            )
+            console.print(
+                f"run it again: crash_test.py --replay {what['folder']} {seed} {what['round']} --kills 10",
+                soft_wrap=True,
+            )
+    if kinds == {"done"}:
+        store_results(out, results)
+    return LOST if "lost" in kinds else INTERRUPTED if "stopped" in kinds else 0
+
+
+def replay(source: Path, seed: int, number: int, options: Options) -> Show:
+    """One round again and again, from the same directory, until it fails."""
+    for attempt in range(options.kills):
+        with tempfile.TemporaryDirectory(prefix="funnel-replay-") as folder:
+            shutil.copytree(source, Path(folder) / str(seed) / f"before-{number}")
+            show = campaigns(Path(folder), replace(options, seed=seed, kills=1), 1, number)
+        if any(kind != "done" for kind, _ in show.ends.values()):
+            break
+        console.print(f"attempt {attempt + 1}: nothing lost")
+    return show
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="SIGKILLs of the server; with --replay: attempts")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="campaigns at once, of the seeds from --seed on")
+    parser.add_argument("--model", default="none", help="FUNNEL_MODEL of the server; none sends vectors")
+    parser.add_argument(
+        "--upkeep", default="rotation", help=f"long works that may go on, of {', '.join(UPKEEP)} (default: %(default)s)"
+    )
+    parser.add_argument("--exec-every", type=int, default=20, help="every so many rounds a new process; 1: always")
+    parser.add_argument("--plant", choices=PLANTED, help="a defect that the campaign must find")
+    parser.add_argument("--keep", type=Path, help="keep the directories here, and go on from them")
+    parser.add_argument("--from", dest="first", type=int, help="number of the first round (default: where it stopped)")
+    parser.add_argument("--replay", nargs=3, metavar=("DIR", "SEED", "ROUND"), help="run one round again")
+    parser.add_argument("--out", type=Path, help="store the counts as JSON")
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Parse arguments, run, store."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model", default="none", help="FUNNEL_MODEL of the server; none sends vectors")
-    parser.add_argument("--rotate", action="store_true", help="apply and undo rotations meanwhile; without a model")
-    parser.add_argument("--out", type=Path, help="store the counts as JSON")
-    arguments = parser.parse_args()
-    if arguments.rotate and arguments.model != "none":
-        parser.error(f"--rotate is for vectors that are sent (--model none), got --model {arguments.model}")
-    with tempfile.TemporaryDirectory(prefix="funnel-crash-") as directory:
-        log = Path(directory) / "server.log"
-        started = time.monotonic()
-        try:
-            data = Path(directory) / "data"
-            counts = campaign(data, arguments.kills, arguments.seed, arguments.model, log, arguments.rotate)
-        except Lost as error:
-            console.print(f"LOST with --seed {arguments.seed}: {error}", style="bold red")
-            console.print(log.read_text()[-4_000:], markup=False, style="dim")
-            sys.exit(1)
-    results = {**counts, "model": arguments.model, "seed": arguments.seed, "seconds": round(time.monotonic() - started)}
-    console.print_json(data=results)
-    store_results(arguments.out, results)
+    """Parse arguments, run, report; the folder of a failure is kept."""
+    arguments, started = parsed(), time.monotonic()
+    works = tuple(filter(None, arguments.upkeep.split(",")))
+    options = Options(arguments.kills, arguments.seed, arguments.model, arguments.plant, arguments.exec_every, works)
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="funnel-crash-"))
+    if arguments.replay:
+        source, seed, number = arguments.replay
+        show = replay(Path(source), int(seed), int(number), options)
+    else:
+        show = campaigns(folder, options, arguments.jobs, arguments.first)
+    code = report(show, options, time.monotonic() - started, arguments.out)
+    if code != LOST and not arguments.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
