@@ -10,6 +10,7 @@ import numpy as np
 
 from index import bits
 from index.graph import ADD_SLICE, Graph
+from index.integrity import read_block
 from index.matrices import Matrices
 from index.matryoshka import turned, unit
 from index.merger import chosen_codes, due
@@ -98,7 +99,7 @@ class Build:
 
     def _add(self, source: View, start: int, stop: int, first: bool) -> None:
         prefetch_range(source.matrix, start, stop)
-        full = source.codec.decode(source.matrix[start:stop])
+        full = read_block(source, start, stop)
         rows = turned(full, self.view.space.prefix_dim, self.rotation.matrix if self.rotation else None)
         if first:
             alive = bits.unpack(source.live[start >> 3 :], stop - start)  # BLOCK is a multiple of 8

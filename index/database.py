@@ -76,7 +76,7 @@ class Documents:
             if initial is not None:
                 self._create(initial)
             self.state()
-            if not seal.is_sealed(self._writer):  # of an earlier program
+            if not seal.is_whole(self._writer):  # of an earlier program, or changed by hand
                 with self.transaction() as db:
                     seal.make_seal(db)
         except (sqlite3.DatabaseError, TypeError) as error:

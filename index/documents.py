@@ -4,17 +4,19 @@ import bisect
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from index.allowed import Allowed
-from index.document import Document, StoredDocument, entries_of, is_unicode, metadata_hash
+from index.document import Document, StoredDocument, entries_of, is_unicode, metadata_hash, text_hash
 from index.errors import StoreCorrupt
 from index.metadata import Entry, entries
+from index.seal import REPAIR
 
+WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
 CHUNK = 500  # bound parameters a statement
 FEW = 10_000  # matches whose ids are read and sorted rather than met in order of id
 
@@ -74,18 +76,31 @@ def by_rows(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, StoredDocu
     """The documents at these rows, by row; rows without a live document are left out."""
     found: dict[Any, StoredDocument] = {}
     for chunk, marks in _chunks(rows):
-        sql = f"SELECT doc_id, text, title, metadata, row FROM documents WHERE row IN ({marks})"
-        found.update((record[4], _document(record)) for record in db.execute(sql, chunk))
+        sql = f"SELECT {WHOLE} FROM documents WHERE row IN ({marks})"
+        found.update((record[0], _document(*record)) for record in db.execute(sql, chunk))
     return found
 
 
 def by_ids(db: sqlite3.Connection, doc_ids: Sequence[str]) -> list[StoredDocument]:
     """The documents with these ids in the order asked for; missing ones are left out."""
-    found: dict[Any, StoredDocument] = {}
+    rows = rows_of(db, doc_ids)
+    found = by_rows(db, list(rows.values()))
+    check_ids(rows, {row: document.doc_id for row, document in found.items()})
+    return [found[rows[doc_id]] for doc_id in doc_ids if doc_id in rows]
+
+
+def rows_of(db: sqlite3.Connection, doc_ids: Iterable[str]) -> dict[str, int]:
+    """Row by doc_id, as SQLite's index of the ids has them: a second copy of both."""
+    found: dict[str, int] = {}
     for chunk, marks in _chunks(filter(is_unicode, doc_ids)):
-        sql = f"SELECT doc_id, text, title, metadata, row FROM documents WHERE doc_id IN ({marks})"
-        found.update((record[0], _document(record)) for record in db.execute(sql, chunk))
-    return [found[doc_id] for doc_id in doc_ids if doc_id in found]
+        found.update(db.execute(f"SELECT doc_id, row FROM documents WHERE doc_id IN ({marks})", chunk))
+    return found
+
+
+def check_ids(rows: Mapping[str, int], ids: Mapping[int, str]) -> None:
+    """Raise StoreCorrupt unless the index of the ids and the documents themselves agree."""
+    if wrong := [f"{doc_id!r} (row {row})" for doc_id, row in rows.items() if ids.get(row) != doc_id]:
+        raise StoreCorrupt(f"documents and the index of their ids disagree about {', '.join(wrong[:5])}; {REPAIR}")
 
 
 def ids_of(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, str]:
@@ -120,9 +135,32 @@ def live_mask(db: sqlite3.Connection, rows: int) -> np.ndarray:
     return mask
 
 
-def _document(record: tuple[str, str, str | None, str, int]) -> StoredDocument:
-    doc_id, text, title, metadata, row = record
+def _document(
+    row: int, doc_id: str, title: str | None, text: str, metadata: str, content_hash: bytes, document_hash: bytes
+) -> StoredDocument:
+    if not is_sound(title, text, metadata, content_hash, document_hash):
+        raise StoreCorrupt(f"the document {doc_id!r} (row {row}) does not match its hash; {REPAIR}")
     return StoredDocument(doc_id=doc_id, text=text, title=title, metadata=json.loads(metadata), row=row)
+
+
+def is_sound(title: Any, text: Any, metadata: Any, content_hash: Any, document_hash: Any) -> bool:
+    """Whether a document, whatever is stored for it, matches its hashes.
+
+    Of the content hash only the part of the text: a vector of the user's own is kept rounded.
+    """
+    try:
+        digest = text_hash(title, text)
+        same: bool = content_hash[: len(digest)] == digest
+    except (AttributeError, TypeError):  # a flipped bit in a record's header makes another type
+        return False
+    return same and _metadata_is_sound(metadata, content_hash, document_hash)
+
+
+def _metadata_is_sound(metadata: Any, content_hash: Any, document_hash: Any) -> bool:
+    try:
+        return metadata_hash(metadata, content_hash) == document_hash
+    except (AttributeError, TypeError):
+        return False
 
 
 def _index_metadata(db: sqlite3.Connection, row: int, fresh: Iterable[Entry]) -> None:
@@ -131,6 +169,9 @@ def _index_metadata(db: sqlite3.Connection, row: int, fresh: Iterable[Entry]) ->
 
 
 def _unindex_metadata(db: sqlite3.Connection, old: Stored) -> None:
+    if not _metadata_is_sound(old.metadata, old.content_hash, old.document_hash):  # nobody knows its entries
+        db.execute("DELETE FROM metadata WHERE row = ?", (old.row,))
+        return
     values = [(*entry, old.row) for entry in entries(json.loads(old.metadata))]
     db.executemany("DELETE FROM metadata WHERE key = ? AND type = ? AND value = ? AND row = ?", values)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from index.errors import SearchTimeout
+from index.integrity import check_scores
 from index.paging import prefetch_range, prefetch_rows
 from index.view import View
 
@@ -36,6 +37,7 @@ def exact(
         rows = np.arange(start, stop) if allowed is None else start + np.flatnonzero(allowed[start:stop])
         if len(rows):
             scores = queries @ _block(view, rows).T  # (q, b)
+            check_scores(rows, scores)
             for top, row_scores in zip(tops, scores, strict=True):
                 top.add(rows, row_scores)
         if progress:

@@ -1,14 +1,20 @@
 """Which rows a search may find: the live ones that pass the filter, less the one that is left out."""
 
+import sqlite3
+from collections.abc import Sequence
+
 import numpy as np
 
 from index import bits, filters
 from index.allowed import Allowed
 from index.batch import Batch
 from index.database import Documents
-from index.documents import ids_of, stored
+from index.document import StoredDocument
+from index.documents import by_rows, stored
+from index.errors import StoreCorrupt
 from index.filters import Condition, Node
 from index.postings import Postings
+from index.seal import REPAIR
 from index.view import View
 
 
@@ -47,9 +53,38 @@ class Matching:
         return allowed.without(rows)
 
 
+def as_of(db: sqlite3.Connection, view: View) -> bool:
+    """Whether nothing was committed since the view was made: what disagrees with it then is damaged."""
+    return db.execute("SELECT commits FROM state").fetchone() == (view.commits,)
+
+
+def own_matches(
+    db: sqlite3.Connection, view: View, found: Sequence[StoredDocument], node: Node
+) -> list[StoredDocument]:
+    """Those of the documents found in a view by a filter that pass it by their own metadata: all of them, unless
+    these changed in place meanwhile. StoreCorrupt when they did not."""
+    passing = [document for document in found if filters.matches(node, document.metadata)]
+    if len(passing) < len(found) and as_of(db, view):
+        raise _disagree(next(document for document in found if document not in passing))
+    return passing
+
+
+def _disagree(document: StoredDocument) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"the inverted metadata of the document {document.doc_id!r} (row {document.row}) are not its own; {REPAIR}"
+    )
+
+
 def ids_in_batch(batch: Batch, view: View, node: Node) -> list[str]:
-    """Ids that pass a filter inside an open commit, whose earlier jobs are seen and which no cache may know of."""
+    """Ids that pass a filter inside an open commit, whose earlier jobs are seen and which no cache may know of.
+
+    Raises StoreCorrupt when a document does not pass by its own metadata: it must not be deleted for a flipped bit.
+    """
     look_up, rows = Postings(budget=0), batch.next_row
     live = bits.changed(view.live, view.rows, rows, batch.killed)
     found = filters.bitmap(node, lambda condition: look_up.bitmap(batch.db, condition, rows, 0), live)
-    return list(ids_of(batch.db, np.flatnonzero(bits.unpack(found, rows)).tolist()).values())
+    passing = by_rows(batch.db, np.flatnonzero(bits.unpack(found, rows)).tolist()).values()
+    for document in passing:
+        if not filters.matches(node, document.metadata):
+            raise _disagree(document)
+    return [document.doc_id for document in passing]

@@ -16,6 +16,7 @@ from index.database import Documents, State, peek
 from index.documents import live_mask
 from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
+from index.integrity import read_block
 from index.layout import Layout, acquire_lock
 from index.making import make_documents
 from index.matrices import Matrices, load_matrices, parts
@@ -152,7 +153,7 @@ def _shortlist(layout: Layout, state: State, view: View, options: StoreOptions) 
     if state.rows - shortlist.rows > BLOCK:
         log.info("making the prefixes of %d rows again", state.rows - shortlist.rows)
     for start in range(shortlist.rows, state.rows, BLOCK):
-        full = view.codec.decode(view.matrix[start : start + BLOCK])
+        full = read_block(view, start, min(start + BLOCK, state.rows))
         shortlist = shortlist.appended(view.prefixes(full))
     return shortlist, saved
 
@@ -193,6 +194,7 @@ def _empty_view(
         epoch=0,
         live=bits.pack(live),
         matrix=vectors.matrix(state.rows),
+        checksums=vectors.checksums(state.rows),
         shortlist=Shortlist.empty(space.prefix_dim),
         rotation=matrices.rotation,
         query_map=matrices.query_map,

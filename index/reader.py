@@ -10,8 +10,10 @@ from index import batch, filters
 from index import documents as table
 from index.database import Documents
 from index.document import Document, StoredDocument, check_id
-from index.errors import InvalidInput
-from index.matching import Matching
+from index.errors import InvalidInput, StoreCorrupt
+from index.integrity import check_vectors
+from index.matching import Matching, own_matches
+from index.seal import REPAIR
 from index.vectors import VectorFile
 from index.view import View
 
@@ -39,10 +41,13 @@ class Reader:
         if after:
             check_id(after)
         node = None if filter is None else filters.parse(filter)
-        allowed = None if node is None else self._matching.filtered(self._newest(), node)
+        view = self._newest()
+        allowed = None if node is None else self._matching.filtered(view, node)
         with self._documents.reader() as db:
             ids = table.page(db, after, limit + 1, allowed)
-            found = table.by_ids(db, ids[:limit])
+            found = _checked(table.by_ids(db, ids[:limit]), ids[:limit])
+            if node is not None:
+                found = own_matches(db, view, found, node)
             page = self._with_vectors(found) if with_vector else found
         return page, ids[limit - 1] if len(ids) > limit else None
 
@@ -61,6 +66,16 @@ class Reader:
     def _with_vectors(self, found: list[StoredDocument]) -> list[StoredDocument]:
         # Not the view's matrix: a document can be read a moment before its view is published.
         rows = [document.row for document in found]
-        matrix = self._vectors.matrix(max(rows, default=-1) + 1)
+        needed = max(rows, default=-1) + 1
+        matrix = self._vectors.matrix(needed)
+        check_vectors(matrix, self._vectors.checksums(needed), rows)
         stored = self._vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
         return [replace(document, vector=vector) for document, vector in zip(found, stored, strict=True)]
+
+
+def _checked(found: list[StoredDocument], ids: Sequence[str]) -> list[StoredDocument]:
+    """All of a page: its ids were read in the same moment."""
+    if len(found) < len(ids):
+        missing = next(doc_id for doc_id in ids if doc_id not in {document.doc_id for document in found})
+        raise StoreCorrupt(f"the document {missing!r} is not in the index of the ids; {REPAIR}")
+    return found

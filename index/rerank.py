@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from index.integrity import check_scores
 from index.paging import prefetch_rows
 from index.view import View
 
@@ -19,7 +20,9 @@ def rerank(view: View, query: np.ndarray, rows: np.ndarray, least: int, deadline
     """
     prefetch_rows(view.matrix, rows)
     chunks = _in_time(rows, CHUNK, least, deadline)
-    return _joined(view.codec.scores(view.matrix, chunk, query) for chunk in chunks)
+    scores = _joined(view.codec.scores(view.matrix, chunk, query) for chunk in chunks)
+    check_scores(rows[: len(scores)], scores)
+    return scores
 
 
 def rerank_prefix(

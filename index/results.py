@@ -8,10 +8,12 @@ import numpy as np
 
 from index import filters
 from index.allowed import Allowed
-from index.documents import by_rows, ids_of
+from index.documents import by_rows, check_ids, ids_of, rows_of
 from index.explaining import explained
 from index.fewer import fewer
 from index.funnel import prefix_places
+from index.integrity import check_vectors, damaged
+from index.matching import as_of, own_matches
 from index.plan import Plan
 from index.query import Answer, Hit, Query
 from index.ranking import Ranking
@@ -34,11 +36,16 @@ def answer(
     strict: bool,
 ) -> Answer:
     """The hits of one ranking. With `strict`, a row without a document, or with one that does not pass the filter
-    any more, raises RowsMoved; else it is left out."""
+    any more, raises RowsMoved; else it is left out. Raises StoreCorrupt when what is stored of a hit does not match
+    its checksum, its id or the filter."""
     started = time.perf_counter()
     page = _page(db, view, ranking, query, strict)
     rows = [row for row, _, _ in page]
-    found = by_rows(db, rows) if query.with_text or query.with_metadata else {}
+    found = by_rows(db, rows) if query.with_text or query.with_metadata or query.filter else {}
+    if query.filter:
+        own_matches(db, view, list(found.values()), filters.parse(query.filter))
+    check_ids(rows_of(db, [doc_id for _, _, doc_id in page]), {row: doc_id for row, _, doc_id in page})
+    check_vectors(view.matrix, view.checksums, rows)
     places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
     matching = allowed.count if allowed else view.rows
     hits = [
@@ -83,7 +90,10 @@ def _page(
     rows, scores = ranking.rows, ranking.scores
     if query.score_threshold is not None:
         rows, scores = rows[scores >= query.score_threshold], scores[scores >= query.score_threshold]
-    ids = _still_matching(db, view, query, ids_of(db, rows.tolist()))
+    present = ids_of(db, rows.tolist())
+    if len(present) < len(rows) and as_of(db, view):
+        raise damaged("live documents are missing", [row for row in rows.tolist() if row not in present])
+    ids = _still_matching(db, view, query, present)
     if strict and len(ids) < len(rows):
         raise RowsMoved
     pairs = zip(rows.tolist(), scores.tolist(), strict=True)
@@ -94,8 +104,7 @@ def _page(
 
 def _still_matching(db: sqlite3.Connection, view: View, query: Query, ids: dict[int, str]) -> dict[int, str]:
     """Those that pass the filter as they are read: metadata may have changed in place since the view."""
-    (commits,) = db.execute("SELECT commits FROM state").fetchone()
-    if not query.filter or commits == view.commits:
+    if not query.filter or as_of(db, view):
         return ids
     node, found = filters.parse(query.filter), by_rows(db, list(ids))
     return {row: ids[row] for row in ids if filters.matches(node, found[row].metadata)}

@@ -37,6 +37,11 @@ def is_sealed(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'seal'").fetchone() is not None
 
 
+def is_whole(db: sqlite3.Connection) -> bool:
+    """Whether the seal is there and says something about the state."""
+    return is_sealed(db) and db.execute("SELECT 1 FROM seal WHERE state IS NOT NULL").fetchone() is not None
+
+
 def make_seal(db: sqlite3.Connection) -> None:
     """Inside a transaction: give the file its seal, of what it holds now, if it has none."""
     for statement in STATEMENTS:
@@ -91,7 +96,5 @@ def check_rows(db: sqlite3.Connection, live: np.ndarray) -> None:
 
 def row_sums(db: sqlite3.Connection) -> tuple[int, int] | None:
     """(number, sum) of the live rows as the triggers kept them; None without a seal."""
-    if not is_sealed(db):
-        return None
-    count, rows = db.execute("SELECT count, rows FROM seal").fetchone()
-    return count, rows
+    found = db.execute("SELECT count, rows FROM seal").fetchone() if is_sealed(db) else None
+    return None if found is None else (found[0], found[1])

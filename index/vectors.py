@@ -38,7 +38,7 @@ class VectorFile:
             raise StoreCorrupt(f"cannot open {checksum_path}: {error.strerror}") from None
         if create:
             sync_directory(path.parent)
-        self._mapping = self._map()
+        self._mapping, self._sums = _mapped(self._data), _mapped(self._checksums)
 
     @property
     def capacity(self) -> int:
@@ -72,10 +72,22 @@ class VectorFile:
         needed = rows * self.codec.row_bytes
         mapping = self._mapping  # another thread may replace it, even by a shorter one
         if needed > mapping.size:
-            self._mapping = mapping = self._map()
+            self._mapping = mapping = _mapped(self._data)
         if needed > mapping.size:
             raise StoreCorrupt(f"{self.path} holds {mapping.size} bytes, {needed} are needed for {rows} rows")
         return mapping[:needed].reshape(rows, self.codec.row_bytes)
+
+    def checksums(self, rows: int) -> np.ndarray:
+        """The checksums of the first `rows` rows as a read-only (rows,) uint32 view of their mapping."""
+        needed, mapping = rows * CHECKSUM_BYTES, self._sums
+        if needed > mapping.size:
+            self._sums = mapping = _mapped(self._checksums)
+        if needed > mapping.size:
+            raise StoreCorrupt(
+                f"the checksums of {self.path} have {mapping.size} bytes, {needed} are needed for {rows} rows; "
+                "`funnel repair` tells what can be done"
+            )
+        return mapping[:needed].view("<u4")
 
     def damaged(self, start: int, stop: int) -> list[int]:
         """Rows in [start, stop) whose bytes do not match their checksum."""
@@ -90,7 +102,7 @@ class VectorFile:
 
     def close(self, rows: int | None = None) -> None:
         """Close both files, giving back what was preallocated past `rows`. Readers' views stay valid."""
-        self._mapping = np.empty(0, dtype=np.uint8)
+        self._mapping = self._sums = np.empty(0, dtype=np.uint8)
         if rows is not None:
             os.ftruncate(self._data, rows * self.codec.row_bytes)
             os.ftruncate(self._checksums, rows * CHECKSUM_BYTES)
@@ -116,15 +128,6 @@ class VectorFile:
                 raise
             os.posix_fallocate(self._data, size, needed - size)  # without the reserve there may be room
 
-    def _map(self) -> np.ndarray:
-        size = os.fstat(self._data).st_size
-        if size == 0:
-            return np.empty(0, dtype=np.uint8)
-        mapping = mmap.mmap(self._data, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-        # Without this, 500 cold rows read 990 MB through read-ahead.
-        mapping.madvise(mmap.MADV_RANDOM)
-        return np.frombuffer(mapping, dtype=np.uint8)
-
 
 def row_checksums(raw: np.ndarray, start: int) -> np.ndarray:
     """CRC-32 (n,) of each row, seeded with the row number, so that a row at a wrong place is noticed too."""
@@ -132,6 +135,17 @@ def row_checksums(raw: np.ndarray, start: int) -> np.ndarray:
     return np.fromiter(
         (zlib.crc32(row, (start + i) & 0xFFFFFFFF) for i, row in enumerate(data)), dtype="<u4", count=len(data)
     )
+
+
+def _mapped(descriptor: int) -> np.ndarray:
+    """A whole file as uint8."""
+    size = os.fstat(descriptor).st_size
+    if size == 0:
+        return np.empty(0, dtype=np.uint8)
+    mapping = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    # Without this, 500 cold rows read 990 MB through read-ahead.
+    mapping.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(mapping, dtype=np.uint8)
 
 
 def _pwrite(descriptor: int, array: np.ndarray, offset: int) -> None:

@@ -17,8 +17,9 @@ class View:
     """Immutable; the writer replaces it by one assignment after each commit.
 
     `live` is a packed bitmap (ceil(rows / 8),) uint8, `matrix` the mapped (rows, row_bytes) uint8 full
-    vectors. `epoch` counts changes of metadata in place. The shortlist covers exactly `rows` rows and was made
-    with `rotation`. `space` is as it was opened; `searched` is what a rotation makes of it.
+    vectors, `checksums` their mapped (rows,) uint32 CRC-32s. `epoch` counts changes of metadata in place. The
+    shortlist covers exactly `rows` rows and was made with `rotation`. `space` is as it was opened; `searched` is
+    what a rotation makes of it.
     """
 
     space: Space
@@ -30,6 +31,7 @@ class View:
     epoch: int
     live: np.ndarray
     matrix: np.ndarray
+    checksums: np.ndarray
     shortlist: Shortlist
     rotation: Rotation | None = None
     query_map: QueryMap | None = None

@@ -192,6 +192,7 @@ class Writer:
             epoch=view.epoch + batch.repainted,
             live=bits.changed(view.live, view.rows, rows, batch.killed),
             matrix=self._vectors.matrix(rows),
+            checksums=self._vectors.checksums(rows),
             shortlist=shortlist,
         )
 

@@ -23,6 +23,7 @@ from index.shortlist import Shortlist
 from index.space import Space
 from index.stopping import MissModel
 from index.store import Store
+from index.vectors import row_checksums
 from index.view import View
 from index_cases import FLAT, SPACE, fill, opened
 
@@ -77,7 +78,8 @@ def view_of(
         shortlist = shortlist.with_graph(graph)
     live = bits.pack(np.ones(len(vectors), dtype=bool))
     turned = None if rotation is None else Rotation(rotation, (space.prefix_dim,), "test")
-    return View(space, codec, 1, 1, len(vectors), len(vectors), 0, live, matrix, shortlist, turned)
+    sums = row_checksums(matrix, 0)
+    return View(space, codec, 1, 1, len(vectors), len(vectors), 0, live, matrix, sums, shortlist, turned)
 
 
 def allowed_of(mask: np.ndarray) -> Allowed:
