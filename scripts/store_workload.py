@@ -1,0 +1,162 @@
+"""A store under two writing clients, whose calls and acknowledgements go to a log (`store_promises`).
+
+Texts and vectors are functions of id and version, so that whoever reads the store later can tell what is right.
+"""
+
+import random
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from store_promises import Log
+
+from index.document import Document
+from index.errors import StorageFull, StoreUnavailable
+from index.options import StoreOptions
+from index.space import Space
+from index.store import Store
+
+DIM, PREFIX_DIM = 32, 8
+SPACES = {tag: Space(DIM, PREFIX_DIM, {"model": tag}) for tag in ("one", "two")}
+GRAPH = StoreOptions(shortlist_index="hnsw")
+IDS = 24  # of each writer: few, so that writes meet each other
+WRITERS = ("a", "b")
+SHARDS = 5
+State = tuple[int, int]  # version of the text, revision of the metadata
+
+
+def text_of(doc_id: str, version: int) -> str:
+    """The text of a version of a document."""
+    return f"document {doc_id}, version {version}: " + " ".join(f"word{version * 7 + i}" for i in range(9))
+
+
+def embed(texts: list[str], tag: str) -> np.ndarray:
+    """(n, DIM) float32 unit vectors of texts in a space, a function of both."""
+    rows = [np.random.default_rng(zlib.crc32(f"{tag}/{text}".encode())).standard_normal(DIM) for text in texts]
+    matrix = np.array(rows, dtype=np.float32).reshape(len(texts), DIM)
+    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+
+
+class Run:
+    """One process on a data directory: a store that is opened again whenever it became read-only."""
+
+    def __init__(self, path: Path, log: Log, tag: str, checkpoint: int = 60) -> None:
+        self.path, self.log, self.tag, self.checkpoint = path, log, tag, checkpoint
+        self.refused = self.unknown = 0
+        self._lock = threading.Lock()
+        self.store = self._open()
+
+    def _open(self) -> Store:
+        number = self.log.begin({"space": self.tag})
+        store = Store.open(self.path, SPACES[self.tag], GRAPH)
+        store._documents._writer.execute(f"PRAGMA wal_autocheckpoint={self.checkpoint}")  # pages; 1,000 by default
+        self.log.acknowledge(number)
+        return store
+
+    def call(self, changes: dict[str, Any], do: Callable[[Store], dict[str, Any] | None]) -> bool:
+        """Make one call on the store and log it; True when it was acknowledged."""
+        number, store = self.log.begin(changes), self.store
+        try:
+            learned = do(store)
+        except StorageFull:
+            self.log.refuse(number)
+            self.refused += 1
+        except StoreUnavailable:
+            self.unknown += 1
+            self._reopen(store)
+        else:
+            self.log.acknowledge(number, learned)
+            return True
+        return False
+
+    def _reopen(self, broken: Store) -> None:
+        with self._lock:
+            if self.store is broken:
+                broken.close()
+                self.store = self._open()
+
+
+class Writing(threading.Thread):
+    """One client with ids of its own that writes until it has done so many things."""
+
+    def __init__(self, run: Run, name: str, count: int, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.client, self.count, self.run_, self.random = name, count, run, random.Random(f"{seed}/{name}")
+        self.ids = [f"{name}-{i}" for i in range(IDS)]
+        self.known: dict[str, State | None] = self._stored()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Write; an error that no call may raise is kept in `failure`."""
+        try:
+            for _ in range(self.count):
+                self.step()
+        except BaseException as error:
+            self.failure = error
+
+    def step(self) -> None:
+        """One random write."""
+        kind = self.random.choices((self.ingest, self.repaint, self.delete, self.delete_where), (9, 3, 2, 1))[0]
+        if not kind():
+            self.known = self._stored()
+
+    def ingest(self) -> bool:
+        """New documents and new versions of old ones."""
+        chosen = self.random.sample(self.ids, self.random.choice((1, 2, 5, 12)))
+        new = {doc_id: (self.random.randrange(1 << 30), self.random.randrange(1 << 30)) for doc_id in chosen}
+        documents = [Document(i, text_of(i, state[0]), metadata=self._metadata(state)) for i, state in new.items()]
+        rows = embed([document.text for document in documents], self.run_.tag)
+        return self._call(dict(new), lambda store: store.write(documents, dict(enumerate(rows))))
+
+    def repaint(self) -> bool:
+        """Other metadata, in place."""
+        stored = [doc_id for doc_id, state in self.known.items() if state]
+        if not stored:
+            return True
+        doc_id = self.random.choice(stored)
+        state = (self.known[doc_id] or (0, 0))[0], self.random.randrange(1 << 30)
+        return self._call({doc_id: state}, lambda store: store.update_metadata(doc_id, lambda _: self._metadata(state)))
+
+    def delete(self) -> bool:
+        """Delete by id."""
+        chosen = self.random.sample(self.ids, self.random.choice((1, 3)))
+        return self._call(dict.fromkeys(chosen), lambda store: store.delete(chosen))
+
+    def delete_where(self) -> bool:
+        """Delete by a filter."""
+        shard = self.random.randrange(SHARDS)
+        hit = dict.fromkeys(i for i, state in self.known.items() if state and state[1] % SHARDS == shard)
+        where = {"client": self.client, "shard": shard}
+        return self._call(hit, lambda store: store.delete_where(where))
+
+    def _call(self, changes: dict[str, State | None], do: Callable[[Store], Any]) -> bool:
+        def quiet(store: Store) -> None:
+            do(store)
+
+        done = self.run_.call({f"doc:{i}": state and list(state) for i, state in changes.items()}, quiet)
+        if done:
+            self.known |= changes
+        return done
+
+    def _metadata(self, state: State) -> dict[str, Any]:
+        version, revision = state
+        return {"client": self.client, "version": version, "revision": revision, "shard": revision % SHARDS}
+
+    def _stored(self) -> dict[str, State | None]:
+        found = {d.doc_id: (d.metadata["version"], d.metadata["revision"]) for d in self.run_.store.get(self.ids)}
+        return {doc_id: found.get(doc_id) for doc_id in self.ids}
+
+
+def write_meanwhile(run: Run, count: int, seed: int, work: Callable[[], Any] = lambda: None) -> None:
+    """Two clients write while `work` is done; raises what went wrong in them."""
+    clients = [Writing(run, name, count, seed) for name in WRITERS]
+    for client in clients:
+        client.start()
+    work()
+    for client in clients:
+        client.join()
+        if client.failure:
+            raise client.failure
