@@ -6,7 +6,21 @@ from typing import Any
 
 import httpx
 from crash_clients import UntilKilled, checked
-from crash_known import DIM, GONE, SHARDS, Known, Lost, Moment, Version, state_of, text_of, unit, vector_of
+from crash_known import (
+    DIM,
+    GONE,
+    SHARDS,
+    Known,
+    Lost,
+    Moment,
+    State,
+    Version,
+    metadata_of,
+    state_of,
+    text_of,
+    unit,
+    vector_of,
+)
 
 PAUSE = 0.01  # seconds between searches: the writers are to have their turn
 SCORE = 1e-4  # of a float32 kernel, over vectors that were rounded
@@ -18,7 +32,9 @@ class Searching(UntilKilled):
     def __init__(self, url: str, known: Known, seed: str, with_vectors: bool) -> None:
         super().__init__(url, known, seed)
         self.with_vectors = with_vectors
-        self.kinds: list[Callable[[httpx.Client], None]] = [self.own, self.near, self.filtered, self.alike, self.read]
+        self.kinds: list[Callable[[httpx.Client], None]] = [
+            self.own, self.near, self.filtered, self.alike, self.read, self.count, self.page
+        ]  # fmt: skip
 
     def step(self, client: httpx.Client) -> None:
         """One random question."""
@@ -46,10 +62,9 @@ class Searching(UntilKilled):
 
     def filtered(self, client: httpx.Client) -> None:
         """Hits meet the filter."""
-        group, low = self.random.randrange(3), self.random.randrange(SHARDS)
-        where = {"group": group, "shard": {"$gte": low, "$lt": low + 8}}
+        where = self.where()
         for hit in self.ask(client, self.anything() | {"limit": 20, "filter": where}, self.known.moment()):
-            if hit["metadata"]["group"] != group or not low <= hit["metadata"]["shard"] < low + 8:
+            if not meets(where, hit["id"], state_of(hit)):
                 raise Lost(f"{hit['id']} does not meet {where}: {hit['metadata']}")
 
     def alike(self, client: httpx.Client) -> None:
@@ -69,6 +84,38 @@ class Searching(UntilKilled):
         answer = client.get(f"/documents/{doc_id}")
         state = None if answer.status_code == 404 else state_of(checked(answer).json())
         self.possible(doc_id, state, moment)
+
+    def count(self, client: httpx.Client) -> None:
+        """As many as there must be, and no more than there can be."""
+        where, moment = self.where(), self.known.moment()
+        count = checked(client.post("/documents/count", json={"filter": where})).json()["count"]
+        allowed = self.known.since(moment)
+        least = sum(all(meets(where, doc_id, state) for state in states) for doc_id, states in allowed.items())
+        most = sum(any(meets(where, doc_id, state) for state in states) for doc_id, states in allowed.items())
+        if not least <= count <= most:
+            raise Lost(f"{count} documents meet {where}, there are {least} to {most}")
+
+    def page(self, client: httpx.Client) -> None:
+        """A page of a listing: what meets the filter, in order, and nothing left out."""
+        where, moment = self.where(), self.known.moment()
+        body = {"filter": where, "limit": 10, "after": f"w{self.random.randrange(3)}-{self.random.randrange(400)}"}
+        page = checked(client.post("/documents/scroll", json=body)).json()
+        ids = [document["id"] for document in page["documents"]]
+        for document in page["documents"]:
+            self.possible(document["id"], state_of(document), moment)
+            if not meets(where, document["id"], state_of(document)):
+                raise Lost(f"{document['id']} is listed and does not meet {where}: {document['metadata']}")
+        for doc_id, states in self.known.since(moment).items():
+            within = body["after"] < doc_id and (page["next"] is None or doc_id <= page["next"])
+            if within and doc_id not in ids and all(meets(where, doc_id, state) for state in states):
+                raise Lost(f"{doc_id} meets {where} and is not listed after {body['after']}: {ids}, {page['next']}")
+        if ids != sorted(ids):
+            raise Lost(f"a page out of order: {ids}")
+
+    def where(self) -> dict[str, Any]:
+        """A random filter, the same one often enough for its bitmap to be kept."""
+        low = self.random.randrange(0, SHARDS, 8)
+        return {"group": self.random.randrange(3), "shard": {"$gte": low, "$lt": low + 8}}
 
     def stored(self) -> tuple[str, Version | None]:
         """An id, and the state it is in if only one is possible."""
@@ -113,3 +160,12 @@ class Searching(UntilKilled):
         allowed = self.known.since(moment, [doc_id])[doc_id]
         if state not in allowed:
             raise Lost(f"{doc_id} was answered as {state} while it could only be {sorted(allowed, key=str)}")
+
+
+def meets(where: dict[str, Any], doc_id: str, state: State) -> bool:
+    """Whether a document in this state passes the filter."""
+    if state is None:
+        return False
+    metadata = metadata_of(doc_id, state)
+    low, high = where["shard"]["$gte"], where["shard"]["$lt"]
+    return metadata["group"] == where["group"] and low <= metadata["shard"] < high

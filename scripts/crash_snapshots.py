@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 
 import httpx
+import numpy as np
 from crash_clients import checked
-from crash_known import Known, Lost, State, state_of
+from crash_known import DIM, Known, Lost, State, state_of, unit, vector_of
 
-from index.verify import verify
+from index.document import StoredDocument
+from index.restoring import restore
+from index.store import Store
 
 OFTEN = 0.3  # of the restarts try one of the snapshots
 
@@ -35,25 +38,28 @@ def check_snapshots(client: httpx.Client, known: Known, data: Path, scratch: Pat
 
 
 def check_restored(data: Path, name: str, known: Known, target: Path) -> None:
-    """A snapshot restores to a directory that is sound, and holds each document as it may have been then."""
-    from index.restoring import restore
-    from index.store import Store
-
+    """A snapshot restores, which verifies it, and holds each document as it may have been then."""
     shutil.rmtree(target, ignore_errors=True)
-    restore(data / "snapshots" / f"{name}.tar", target)
-    report = verify(target)
-    if not report.ok:
-        raise Lost(f"snapshot {name}: " + "; ".join(check.detail for check in report.checks if not check.ok))
+    with (data / "snapshots" / f"{name}.tar").open("rb") as file:
+        restore(file, target)
+    found: dict[str, State] = {}
     with Store.open(target, None) as store:
-        found: dict[str, State] = {}
-        after = None
-        while documents := store.scroll(500, after)[0]:
-            for document in documents:
-                record = {"id": document.doc_id, "text": document.text, "metadata": document.metadata}
-                found[document.doc_id] = state_of(record)
-            after = documents[-1].doc_id
+        while documents := store.scroll(500, max(found, default=None), with_vector=True)[0]:
+            found |= {document.doc_id: _state(document) for document in documents}
     for doc_id, allowed in known.snapshots[name].items():
         if found.get(doc_id) not in allowed:
             raise Lost(f"snapshot {name} holds {doc_id} as {found.get(doc_id)}, it may be {sorted(allowed, key=str)}")
     if strange := found.keys() - known.snapshots[name].keys():
         raise Lost(f"snapshot {name} holds documents that were not there: {sorted(strange)[:5]}")
+
+
+def _state(document: StoredDocument) -> State:
+    """The state of a restored document, whose vector is that of its version."""
+    state = state_of({"id": document.doc_id, "text": document.text, "metadata": document.metadata})
+    assert document.vector is not None
+    if (
+        len(document.vector) == DIM
+        and np.abs(document.vector - unit(vector_of(document.doc_id, state[0]))).max() > 1e-4
+    ):
+        raise Lost(f"{document.doc_id} was restored with another vector")
+    return state
