@@ -39,7 +39,9 @@ from test_snapshots import damage
 V = unit_vectors(1_600)
 Q = unit_vectors(8, seed=1)
 KINDS = [("float32", "flat", False), ("float32", "hnsw", True), ("int8", "hnsw", False), ("bfloat16", "flat", True)]
-QUERIES = (
+LINKS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CONTTYPE)
+EXTENDED = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE)
+QUERIES: tuple[dict[str, Any], ...] = (
     {"limit": 20},
     {"limit": 20, "exact": True},
     {"limit": 5, "target_recall": 0.9},
