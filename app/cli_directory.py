@@ -12,6 +12,7 @@ from app.cli_connect import must_exist, unlocked
 from app.cli_output import print_json, progress_bar
 from app.settings import Settings, SettingsError, load_settings, store_options
 from index.forgetting import forget_damaged
+from index.readahead import read_ahead
 from index.verify import Report, verify
 
 STOP_FIRST = "stop the service that has it first"
@@ -19,6 +20,8 @@ STOP_FIRST = "stop the service that has it first"
 
 def run_server(**options: Any) -> None:
     """Serve with the settings, of which the options given replace some."""
+    settings = _settings(**options)
+    read_ahead(settings.data_dir)  # while the imports take their time
     from app.access import check_bind
     from app.access_keys import without_keys
     from app.main import create_app

@@ -18,6 +18,7 @@ from index.seal import REPAIR
 
 WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
 CHUNK = 500  # bound parameters a statement
+JOINED = 10_000_000  # rows listed in one text, of which SQLite allows a gigabyte
 FEW = 10_000  # matches whose ids are read and sorted rather than met in order of id
 
 
@@ -126,10 +127,12 @@ def page(db: sqlite3.Connection, after: str | None, limit: int, allowed: Allowed
 def live_mask(db: sqlite3.Connection, rows: int) -> np.ndarray:
     """(rows,) bool of the rows that hold a document; raises StoreCorrupt if one is past them."""
     mask = np.zeros(rows, dtype=bool)
-    cursor = db.execute("SELECT row FROM documents")
-    while chunk := cursor.fetchmany(65_536):
-        found = np.array(chunk, dtype=np.int64).reshape(-1)
-        if found.max() >= rows:
+    parts = rows // JOINED + 1
+    for part in range(parts):  # joined by SQLite: a million rows one by one take six times as long
+        sql = "SELECT group_concat(row) FROM documents" + (" WHERE row % ? = ?" if parts > 1 else "")
+        (listed,) = db.execute(sql, (parts, part) if parts > 1 else ()).fetchone()
+        found = np.fromstring(listed or "", dtype=np.int64, sep=",")
+        if len(found) and found.max() >= rows:
             raise StoreCorrupt(f"a document is at row {found.max()}, but only {rows} rows are committed")
         mask[found] = True
     return mask

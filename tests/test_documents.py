@@ -56,6 +56,21 @@ def test_more_ids_than_sql_parameters(docs: Documents) -> None:
     docs.close()
 
 
+def test_live_rows_are_listed_in_parts(docs: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many texts the list of rows takes, and when there are none."""
+    with docs.reader() as db:
+        assert not table.live_mask(db, 0).size
+        assert not table.live_mask(db, 2).any()
+    insert(docs, *(Document(f"d{i}", "x") for i in range(50)))
+    with docs._writer as db:
+        db.execute("DELETE FROM documents WHERE row IN (7, 49)")
+    for most in (10, 49, 1_000):
+        monkeypatch.setattr(table, "JOINED", most)
+        with docs.reader() as db:
+            assert np.flatnonzero(~table.live_mask(db, 50)).tolist() == [7, 49]
+    docs.close()
+
+
 @pytest.mark.parametrize("filtered", [None, "few", "many"])
 def test_pages_are_in_the_order_of_utf8_bytes(
     docs: Documents, filtered: str | None, monkeypatch: pytest.MonkeyPatch
