@@ -21,7 +21,7 @@ from app.query_texts import read_queries
 from app.rotating import RotationSettings, default_widths
 from app.shortlists import needed
 
-BUSY = "/problems/rotation-busy"
+BUSY = "/problems/maintenance-busy"
 PAUSE = 0.1  # seconds between two tries while a rotation is being given up
 SAMPLE_BYTES = 512 << 20  # what a service hands out at most
 NAMES = {"before": "before", "pca": "PCA", "learned": "learned"}

@@ -71,8 +71,8 @@ class QuerySources:
             texts = self._titles(number, seed)
             if request.source == "titles" or 2 * len(texts) >= min(number, self._store.count()):
                 return self._asked(self._embedded(texts, progress, skips=True), "titles", False)
-        vectors, rows = self._store.measuring.draw_vectors(number, seed)
-        return Asked(vectors, "documents", False, rows)
+        vectors, rows, generation = self._store.measuring.draw_vectors(number, seed)
+        return Asked(vectors, "documents", False, rows, generation)
 
     def _asked(self, vectors: Sequence[np.ndarray] | np.ndarray, source: str, guaranteed: bool) -> Asked:
         return Asked(self._store.measuring.units(vectors), source, guaranteed)

@@ -44,21 +44,21 @@ class Batch:
     first: int
     added: list[np.ndarray] = field(default_factory=list)  # (dim,) float32 each
     killed: list[int] = field(default_factory=list)
-    repainted: bool = False  # metadata of a living row changed in place
+    repainted: list[int] = field(default_factory=list)  # rows whose metadata changed in place
 
     @property
     def next_row(self) -> int:
         """The row the next added vector gets."""
         return self.first + len(self.added)
 
-    def mark(self) -> tuple[int, int, bool]:
+    def mark(self) -> tuple[int, int, int]:
         """Where the batch stands, for `rewind`."""
-        return len(self.added), len(self.killed), self.repainted
+        return len(self.added), len(self.killed), len(self.repainted)
 
-    def rewind(self, mark: tuple[int, int, bool]) -> None:
+    def rewind(self, mark: tuple[int, int, int]) -> None:
         """Forget what was gathered since `mark`."""
-        added, killed, self.repainted = mark
-        del self.added[added:], self.killed[killed:]
+        added, killed, repainted = mark
+        del self.added[added:], self.killed[killed:], self.repainted[repainted:]
 
     def kill(self, old: Stored) -> None:
         """Remove the document at a row; the row is dead from this commit on."""
@@ -75,7 +75,7 @@ class Batch:
     def repaint(self, old: Stored, metadata_json: str) -> Stored:
         """Give the document at a row new metadata in place."""
         new = table.replace_metadata(self.db, old, metadata_json)
-        self.repainted = True
+        self.repainted.append(old.row)
         return new
 
 

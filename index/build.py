@@ -50,7 +50,7 @@ class Build:
         """Read the rows of the view, make the graph if there is to be one, then catch up with commits since."""
         graph = self._wants_graph()
         total = self.total = self.live.rows * (2 if graph else 1)
-        self._read(self.live, total)
+        self.read(self.live, total)
         if self.rotation is not None:
             energy = self.energy / self.norm if self.norm else 0.0
             self.rotation = replace(self.rotation, energy=energy)
@@ -62,7 +62,7 @@ class Build:
     def catch_up(self, newest: Callable[[], View]) -> None:
         """Take in what was committed meanwhile, but for what the writer's thread can do in a moment."""
         while newest().rows - self.view.shortlist.rows > CATCH_UP:
-            self._read(newest())
+            self.read(newest())
 
     def ready(self) -> None:
         """The last moment at which somebody may stop it."""
@@ -75,7 +75,7 @@ class Build:
 
         Nothing stops it any more: an error that says the store is closed would end all writing.
         """
-        self._read(newest, stoppable=False)
+        self.read(newest, stoppable=False)
         view = replace(
             newest,
             commits=newest.commits + 1,
@@ -88,7 +88,8 @@ class Build:
         db.execute(sql, (record, snapshot, view.space.to_json()))
         return view
 
-    def _read(self, source: View, total: int = 0, stoppable: bool = True) -> None:
+    def read(self, source: View, total: int = 0, stoppable: bool = True) -> None:
+        """Make the prefixes of the rows that a later view has more."""
         for start in range(self.view.shortlist.rows, source.rows, BLOCK):
             if stoppable:
                 self.check_open()

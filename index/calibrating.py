@@ -13,7 +13,7 @@ import numpy as np
 from index import bits
 from index.allowed import Allowed
 from index.calibration import KS, SHARES, Calibration
-from index.errors import InvalidInput
+from index.errors import InvalidInput, ViewGone
 from index.exact import exact
 from index.first_stage import first_stage
 from index.learning import Traces, fitted_on, learn
@@ -38,13 +38,20 @@ Progress = Callable[[int, int], None]
 class Asked:
     """(q, dim) float32 unit queries in random order, where they come from, and the row each leaves out (-1: none).
 
-    `guaranteed` says that they are exchangeable with the queries to come, which stored documents are not.
+    `guaranteed` says that they are exchangeable with the queries to come, which stored documents are not. The rows
+    are of `generation`.
     """
 
     vectors: np.ndarray
     source: str
     guaranteed: bool
     own_rows: np.ndarray | None = None
+    generation: int | None = None
+
+    def check(self, view: View) -> None:
+        """Raise ViewGone when the rows mean other documents in this view."""
+        if self.own_rows is not None and self.generation not in (None, view.generation):
+            raise ViewGone("documents that stand in for queries were renumbered by a compaction; measure again")
 
     def part(self, which: slice | np.ndarray) -> "Asked":
         """Some of the queries, in the order of `which`."""

@@ -1,6 +1,7 @@
 """The calibration in force and its file. It is derived: a lost or damaged one is made again, nothing else suffers."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,12 @@ class Calibrations:
         """Store it durably and use it from now on; raises StorageFull or StoreUnavailable."""
         write_durably(self._path, calibration.to_json().encode())
         self._kept = calibration
+
+    def renumber(self, number: Callable[[int], int]) -> None:
+        """Rows have new numbers: tell again which documents came after it. Raises StorageFull or StoreUnavailable."""
+        if (kept := self._kept) is not None:
+            moved = replace(kept, through=number(kept.through), calibration_id="")
+            self.put(replace(moved, calibration_id=named(moved)))
 
     def forget(self) -> None:
         """Go back to none; raises StoreUnavailable when the file cannot be removed, and it stays in force then."""

@@ -6,13 +6,16 @@ One writer connection, used by the writer's thread alone; readers borrow read-on
 
 import queue
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from index import seal
-from index.errors import FunnelError, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable
+from index.connections import connect, failure
+from index.errors import FunnelError, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
+from index.layout import sync_directory
 
 SCHEMA = """
 CREATE TABLE state (
@@ -60,35 +63,44 @@ class State:
     pending: str | None = None
 
 
+class StillRead(StoreBusy):
+    """Readers kept the documents file longer than somebody would wait who wants it alone."""
+
+
 class Documents:
-    """The SQLite file of one collection."""
+    """The SQLite file of one collection. `generation` is that of its rows; it is fixed while a reader is open."""
 
     def __init__(self, path: Path, initial: State | None = None, readers: int = 8) -> None:
         """Open the file; with `initial`, make it first."""
         self.path = path
+        self._open(initial)
+        self._pool: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()  # None: closed
+        for _ in range(readers):
+            self._pool.put(connect(path, "ro"))
+        self._readers, self._closing = readers, False
+        self._held: list[sqlite3.Connection] = []  # the readers' connections, while nobody else has any
+
+    def _open(self, initial: State | None = None) -> None:
         try:
-            self._writer = _connect(path, "rwc" if initial else "rw")
+            self._writer = connect(self.path, "rwc" if initial else "rw")
         except sqlite3.DatabaseError as error:
-            raise StoreCorrupt(f"{path} cannot be opened: {error}") from None
+            raise StoreCorrupt(f"{self.path} cannot be opened: {error}") from None
         try:
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
+            self._writer.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
             if initial is not None:
                 self._create(initial)
-            self.state()
+            self.generation = self.state().generation
             if not seal.is_whole(self._writer):  # of an earlier program, or changed by hand
                 with self.transaction() as db:
                     seal.make_seal(db)
         except (sqlite3.DatabaseError, TypeError) as error:
             self._writer.close()
-            raise _failure(error, path) or StoreCorrupt(f"{path} cannot be read: {error}") from None
+            raise failure(error, self.path) or StoreCorrupt(f"{self.path} cannot be read: {error}") from None
         except FunnelError:
             self._writer.close()
             raise
-        self._pool: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()  # None: closed
-        for _ in range(readers):
-            self._pool.put(_connect(path, "ro"))
-        self._readers, self._closing = readers, False
 
     def _create(self, state: State) -> None:
         with self.transaction() as db:
@@ -118,24 +130,81 @@ class Documents:
                     self._writer.execute("ROLLBACK")
                 raise
         except sqlite3.DatabaseError as error:
-            raise _failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
+            raise failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
 
     @contextmanager
-    def reader(self) -> Iterator[sqlite3.Connection]:
+    def reader(self, generation: int | None = None) -> Iterator[sqlite3.Connection]:
         """A read-only connection inside one read transaction: one consistent moment of the file.
 
+        Who brings rows of a view names its generation: raises ViewGone when the file is of another by now.
         Not to be nested: `close` waits for every connection, and one that waits for another would wait for ever.
         """
         db = self._borrow()
         try:
+            if generation not in (None, self.generation):
+                raise ViewGone(f"the rows are of generation {self.generation} now, of {generation} before")
             db.execute("BEGIN")
             yield db
         except sqlite3.DatabaseError as error:
-            raise _failure(error, self.path) or StoreCorrupt(f"reading {self.path} failed: {error}") from error
+            raise failure(error, self.path) or StoreCorrupt(f"reading {self.path} failed: {error}") from error
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             self._pool.put(db)
+
+    @contextmanager
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Nobody reads meanwhile; raises StillRead when readers do not end within so many seconds."""
+        end = time.monotonic() + seconds
+        try:
+            while len(self._held) < self._readers:
+                try:
+                    db = self._pool.get(timeout=max(end - time.monotonic(), 0.001))
+                except queue.Empty:
+                    raise StillRead(f"{self.path} was still read after {seconds} s") from None
+                assert db is not None  # it is closed by the thread that asks for this
+                self._held.append(db)
+            yield
+        finally:
+            while self._held:
+                self._pool.put(self._held.pop())
+
+    @property
+    def read(self) -> bool:
+        """Whether anybody reads at this moment."""
+        return self._pool.qsize() < self._readers
+
+    def replace(self, made: Path) -> None:
+        """Put another SQLite file, closed and synced, in the place of this one, durably; only inside `alone`.
+
+        Whether it happened tells `generation`, whatever is raised. Raises StoreBusy when another process has the
+        file open, StoreUnavailable when the names on disk are unknown or nothing can be opened.
+        """
+        for reader in self._held:
+            reader.close()
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")  # tells errors, which `close` does not
+            self._writer.close()  # the last one: SQLite removes the WAL
+            if (wal := self.path.with_name(f"{self.path.name}-wal")).exists():
+                raise StoreBusy(f"{wal} stays: another process has {self.path} open; close it there")
+            sync_directory(self.path.parent)  # a WAL that came back would be read into the new file
+            made.replace(self.path)
+            sync_directory(self.path.parent)
+        except sqlite3.DatabaseError as error:
+            raise failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{made} could not be renamed to {self.path}: {error}") from error
+        finally:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        self._writer.close()
+        try:
+            self._open()
+            self._held[:] = [connect(self.path, "ro") for _ in self._held]
+        except (FunnelError, sqlite3.DatabaseError) as error:
+            self._closing = True
+            raise StoreUnavailable(f"{self.path} cannot be opened again: {error}") from error
 
     def state(self) -> State:
         """The state as the writer's connection sees it; raises StoreCorrupt."""
@@ -163,25 +232,8 @@ class Documents:
 def peek(path: Path) -> State:
     """The state of a file that nobody needs to have open; raises StoreCorrupt."""
     try:
-        with closing(_connect(path, "ro")) as db:
+        with closing(connect(path, "ro")) as db:
             seal.check_state(db)
             return State(*db.execute(f"SELECT {COLUMNS} FROM state").fetchone())
     except (sqlite3.DatabaseError, TypeError) as error:
         raise StoreCorrupt(f"{path} cannot be read: {error}") from None
-
-
-def _failure(error: Exception, path: Path) -> FunnelError | None:
-    """What has nothing to do with the bytes of the file: a full disk, or a lock of another process."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull(f"no space left for {path}: {error}")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy(f"another process has locked {path}: {error}")
-    return None
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{path.absolute().as_posix().replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-    db.execute("PRAGMA mmap_size=0")
-    return db

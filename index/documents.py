@@ -48,7 +48,7 @@ def insert(db: sqlite3.Connection, row: int, document: Document) -> None:
         (row, document.doc_id, document.title, document.text, document.metadata_json,
          document.content_hash, document.document_hash),
     )  # fmt: skip
-    _index_metadata(db, row, document.metadata_entries)
+    index_metadata(db, ((row, document.metadata_entries),))
 
 
 def remove(db: sqlite3.Connection, old: Stored) -> None:
@@ -69,7 +69,7 @@ def replace_metadata(db: sqlite3.Connection, old: Stored, metadata_json: str) ->
         "UPDATE documents SET metadata = ?, document_hash = ? WHERE row = ?",
         (new.metadata, new.document_hash, new.row),
     )
-    _index_metadata(db, new.row, fresh)
+    index_metadata(db, ((new.row, fresh),))
     return new
 
 
@@ -166,8 +166,9 @@ def _metadata_is_sound(metadata: Any, content_hash: Any, document_hash: Any) -> 
         return False
 
 
-def _index_metadata(db: sqlite3.Connection, row: int, fresh: Iterable[Entry]) -> None:
-    values = [(*entry, row) for entry in fresh]
+def index_metadata(db: sqlite3.Connection, fresh: Iterable[tuple[int, Iterable[Entry]]]) -> None:
+    """Add (row, entries) to the inverted table, where they may be already."""
+    values = [(*entry, row) for row, of_row in fresh for entry in of_row]
     db.executemany("INSERT OR IGNORE INTO metadata VALUES (?, ?, ?, ?)", values)
 
 

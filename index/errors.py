@@ -9,7 +9,7 @@ FunnelError
 ├── DocumentNotFound        no document has this id
 ├── DocumentExists          `insert_only` met an id that is taken
 ├── FingerprintMismatch     the index holds vectors of another embedding space
-├── RotationBusy            a rotation is being applied; one at a time
+├── MaintenanceBusy         a rotation or a compaction is under way; one at a time
 ├── SnapshotBusy            a snapshot is being made; one at a time
 ├── SnapshotExists          there is a snapshot of this name
 ├── SnapshotNotFound        there is no snapshot of this name
@@ -19,7 +19,8 @@ FunnelError
 │   └── StoreBusy           another process has locked the documents file; try again
 ├── StoreLocked             another process has the directory open
 ├── StoreCorrupt            bytes on disk disagree with their checksum
-└── StoreFormat             not a data directory, or one of another format version
+├── StoreFormat             not a data directory, or one of another format version
+└── ViewGone                a compaction has renumbered the rows; look at the newest view
 """
 
 
@@ -59,8 +60,8 @@ class FingerprintMismatch(FunnelError):
     """The index was made in another embedding space."""
 
 
-class RotationBusy(FunnelError):
-    """Another rotation is being applied or undone; nothing was changed."""
+class MaintenanceBusy(FunnelError):
+    """A rotation or a compaction is under way; nothing was changed."""
 
 
 class SnapshotBusy(FunnelError):
@@ -101,3 +102,7 @@ class StoreCorrupt(FunnelError):
 
 class StoreFormat(FunnelError):
     """The directory is not a data directory of this format version."""
+
+
+class ViewGone(FunnelError):
+    """The rows of a view were renumbered by a compaction: they mean other documents now. Repeat on the newest view."""

@@ -19,7 +19,7 @@ from index.view import View
 
 
 class Matching:
-    """Answers filters over a view, with a cache of their conditions' bitmaps."""
+    """Answers filters over a view, with a cache of their conditions' bitmaps. Raises ViewGone, see `index.newest`."""
 
     def __init__(self, documents: Documents) -> None:
         self._documents, self._postings = documents, Postings()
@@ -34,11 +34,11 @@ class Matching:
         if node is None and exclude is None and view.all_live:
             return None
         allowed = view.every if node is None else self.filtered(view, node)
-        return allowed if exclude is None else self._without(allowed, exclude)
+        return allowed if exclude is None else self._without(view, allowed, exclude)
 
     def filtered(self, view: View, node: Node) -> Allowed:
         """The live rows that pass a filter."""
-        with self._documents.reader() as db:
+        with self._documents.reader(view.generation) as db:
 
             def rows_of(condition: Condition) -> np.ndarray:
                 return self._postings.bitmap(db, condition, view.rows, view.epoch)
@@ -46,8 +46,8 @@ class Matching:
             packed = filters.bitmap(node, rows_of, view.live)
         return Allowed(packed, bits.count(packed), view.rows)
 
-    def _without(self, allowed: Allowed, doc_id: str) -> Allowed:
-        with self._documents.reader() as db:
+    def _without(self, view: View, allowed: Allowed, doc_id: str) -> Allowed:
+        with self._documents.reader(view.generation) as db:
             found = stored(db, [doc_id])
         rows = [old.row for old in found.values() if old.row < allowed.rows]
         return allowed.without(rows)

@@ -16,6 +16,7 @@ from index.document import StoredDocument
 from index.errors import InvalidPlan
 from index.matching import Matching
 from index.matryoshka import unit_rows
+from index.newest import on_newest
 from index.options import StoreOptions
 from index.plan import Plan, Stage, make_plan
 from index.query import Query
@@ -76,13 +77,17 @@ class Measuring:
         self, asked: Asked, k: int, filter: Mapping[str, Any] | None = None, calibration: Calibration | None = None
     ) -> Curve:
         """For the documents that match a filter; raises InvalidFilter."""
-        view = self._newest()
         node = None if filter is None else filters.parse(filter)
-        return Curve(view, asked, k, self._matching.allowed(view, node), calibration)
+        found = on_newest(self._newest, lambda view: (view, self._matching.allowed(view, node)))
+        view, allowed = found
+        asked.check(view)
+        return Curve(view, asked, k, allowed, calibration)
 
     def calibrated(self, asked: Asked, progress: Progress, seed: int = 0) -> Calibration:
         """What `Store.calibrate` makes, without putting it in force."""
-        return calibrate(self._newest(), asked, self._options.max_shortlist, progress, seed)
+        view = self._newest()
+        asked.check(view)
+        return calibrate(view, asked, self._options.max_shortlist, progress, seed)
 
     def identity(self) -> dict[str, Any]:
         """What queries that are chosen now, and a calibration made with them, belong to."""
@@ -106,17 +111,21 @@ class Measuring:
 
     def draw(self, size: int, seed: int = 0) -> list[StoredDocument]:
         """At most `size` documents in random order, without their vectors."""
-        rows = _shuffled(self._newest(), size, seed).tolist()
-        with self._documents.reader() as db:
+        return on_newest(self._newest, lambda view: self._drawn(view, size, seed))
+
+    def _drawn(self, view: View, size: int, seed: int) -> list[StoredDocument]:
+        rows = _shuffled(view, size, seed).tolist()
+        with self._documents.reader(view.generation) as db:
             found = table.by_rows(db, rows)
         return [found[row] for row in rows if row in found]
 
-    def draw_vectors(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """(n, dim) float32 stored vectors of n <= size documents in random order, and (n,) their rows."""
+    def draw_vectors(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, int]:
+        """(n, dim) float32 stored vectors of n <= size documents in random order, (n,) their rows, and the generation
+        that these are of."""
         view = self._newest()
         rows = _shuffled(view, size, seed)
         parts = [part.copy() for part in blocks(view, rows, max(1, len(rows)))]
-        return np.concatenate([np.empty((0, view.space.dim), dtype=np.float32), *parts]), rows
+        return np.concatenate([np.empty((0, view.space.dim), dtype=np.float32), *parts]), rows, view.generation
 
     def asked_for(self) -> str | None:
         """Why a calibration should be made; None when the one in force will do, or when none can help."""

@@ -16,10 +16,11 @@ import numpy as np
 from index.batch import Batch
 from index.errors import FunnelError, StoreCorrupt
 from index.graph import Graph
+from index.jobs import Adopt, Job
 from index.layout import Layout, sync_directory
 from index.options import StoreOptions
 from index.view import View
-from index.writer import Adopt, Job, Writer
+from index.writer import Writer
 
 MIN_MERGE = 1_000  # rows of tail
 MAX_MERGE = 50_000  # scanning these takes about a millisecond
@@ -94,7 +95,8 @@ class Merger:
     def _save(self, view: View) -> None:
         path = snapshot_path(self._layout, view)
         with self.files:
-            if self._writer.view.rotation is not view.rotation:
+            newest = self._writer.view
+            if newest.rotation is not view.rotation or newest.generation != view.generation:
                 return  # its prefixes are of another rotation, which may have saved its graph under the same name
             try:
                 record = save_snapshot(view, path)

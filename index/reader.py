@@ -13,6 +13,7 @@ from index.document import Document, StoredDocument, check_id
 from index.errors import InvalidInput, StoreCorrupt
 from index.integrity import check_vectors
 from index.matching import Matching, own_matches
+from index.newest import on_newest
 from index.seal import REPAIR
 from index.vectors import VectorFile
 from index.view import View
@@ -22,8 +23,13 @@ class Reader:
     """Reads what was committed; may be called from any thread."""
 
     def __init__(
-        self, documents: Documents, vectors: VectorFile, matching: Matching, newest: Callable[[], View]
+        self,
+        documents: Documents,
+        vectors: Callable[[], VectorFile],
+        matching: Matching,
+        newest: Callable[[], View],
     ) -> None:
+        """`vectors` are those of the documents' generation, as long as these are read."""
         self._documents, self._vectors, self._matching, self._newest = documents, vectors, matching, newest
 
     def get(self, doc_ids: Sequence[str], with_vector: bool) -> list[StoredDocument]:
@@ -41,9 +47,13 @@ class Reader:
         if after:
             check_id(after)
         node = None if filter is None else filters.parse(filter)
-        view = self._newest()
+        return on_newest(self._newest, lambda view: self._page(view, limit, after, node, with_vector))
+
+    def _page(
+        self, view: View, limit: int, after: str | None, node: filters.Node | None, with_vector: bool
+    ) -> tuple[list[StoredDocument], str | None]:
         allowed = None if node is None else self._matching.filtered(view, node)
-        with self._documents.reader() as db:
+        with self._documents.reader(view.generation) as db:
             ids = table.page(db, after, limit + 1, allowed)
             found = _checked(table.by_ids(db, ids[:limit]), ids[:limit])
             if node is not None:
@@ -66,10 +76,11 @@ class Reader:
     def _with_vectors(self, found: list[StoredDocument]) -> list[StoredDocument]:
         # Not the view's matrix: a document can be read a moment before its view is published.
         rows = [document.row for document in found]
+        vectors = self._vectors()
         needed = max(rows, default=-1) + 1
-        matrix = self._vectors.matrix(needed)
-        check_vectors(matrix, self._vectors.checksums(needed), rows)
-        stored = self._vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
+        matrix = vectors.matrix(needed)
+        check_vectors(matrix, vectors.checksums(needed), rows)
+        stored = vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
         return [replace(document, vector=vector) for document, vector in zip(found, stored, strict=True)]
 
 

@@ -12,31 +12,31 @@ from sqlite3 import Connection
 import numpy as np
 
 from index.build import Build, Progress
-from index.errors import RotationBusy, StorageFull, StoreUnavailable
+from index.errors import StorageFull
+from index.jobs import Swap
 from index.layout import Layout
+from index.maintenance import Maintenance
 from index.matrices import Matrices, packed, write_durably
 from index.merger import Merger, save_snapshot, snapshot_path
 from index.options import StoreOptions
 from index.rotation import QueryMap, Rotation, check_prefix, checked_map, checked_rotation, fitted
 from index.view import View
-from index.writer import Swap, Writer
+from index.writer import Writer
 
 
 class Rotator:
-    """One rotation at a time; `close` stops it before its swap."""
+    """One rotation at a time; closing the maintenance stops it before its swap."""
 
-    def __init__(self, writer: Writer, merger: Merger, layout: Layout, options: StoreOptions) -> None:
+    def __init__(
+        self, writer: Writer, merger: Merger, layout: Layout, options: StoreOptions, maintenance: Maintenance
+    ) -> None:
         self._writer, self._merger, self._layout, self._options = writer, merger, layout, options
-        self._busy, self._mapping, self._stop = threading.Lock(), threading.Lock(), threading.Event()
+        self._maintenance, self._mapping = maintenance, threading.Lock()
 
     def rotate(self, rotation: Rotation | None, progress: Progress | None = None) -> None:
         """See `Store.rotate`."""
-        if not self._busy.acquire(blocking=False):
-            raise RotationBusy("another rotation is being applied; wait until it is done")
-        try:
+        with self._maintenance.alone("a rotation is being applied"):
             self._rotate(rotation, progress or _silent)
-        finally:
-            self._busy.release()
 
     def set_query_map(self, query_map: QueryMap | None) -> None:
         """See `Store.set_query_map`."""
@@ -56,9 +56,8 @@ class Rotator:
             self._remove_other_maps(self._writer.view)
 
     def close(self) -> None:
-        """Stop a rotation in progress, of which nothing stays, and refuse others."""
-        self._stop.set()
-        with self._busy, self._mapping:
+        """Wait for a query map that is being set."""
+        with self._mapping:
             pass
 
     def _rotate(self, rotation: Rotation | None, progress: Progress) -> None:
@@ -88,8 +87,8 @@ class Rotator:
     def _put_in_place(self, build: Build) -> None:
         with self._merger.files:
             self._check_open()
-            path = _free_path(self._layout, build.view)
-            record = _saved(build.view, path)
+            path = free_path(self._layout, build.view)
+            record = saved(build.view, path)
             try:
                 build.catch_up(lambda: self._writer.view)
                 build.ready()
@@ -115,8 +114,7 @@ class Rotator:
                     path.unlink(missing_ok=True)
 
     def _check_open(self, what: str = "rotation") -> None:
-        if self._stop.is_set():
-            raise StoreUnavailable(f"the store was closed while a {what} was applied; nothing was changed")
+        self._maintenance.check_open(f"a {what} was applied")
 
 
 def _same(one: Rotation, other: Rotation) -> bool:
@@ -131,13 +129,13 @@ def _mapped(db: Connection, view: View, query_map: QueryMap | None) -> View:
     return replace(view, commits=view.commits + 1, query_map=query_map)
 
 
-def _free_path(layout: Layout, view: View) -> Path:
+def free_path(layout: Layout, view: View) -> Path:
     """Where the graph is saved beside the live one, which has the same name when the same matrix is applied again."""
     path = snapshot_path(layout, view)
     return path.with_stem(f"{path.stem}-{view.commits}") if path.exists() else path
 
 
-def _saved(view: View, path: Path) -> str | None:
+def saved(view: View, path: Path) -> str | None:
     """The record of the saved graph, if there is one; StorageFull when there is no room for it."""
     try:
         return save_snapshot(view, path)

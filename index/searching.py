@@ -12,7 +12,7 @@ import numpy as np
 from index import filters, funnel, results
 from index.calibrations import Calibrations
 from index.database import Documents
-from index.errors import SearchTimeout
+from index.errors import SearchTimeout, ViewGone
 from index.matching import Matching
 from index.matryoshka import unit_rows
 from index.options import StoreOptions
@@ -48,8 +48,10 @@ class Searcher:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._search(unit, query, node, strict=attempt < ATTEMPTS)
-            except results.RowsMoved:
+            except (results.RowsMoved, ViewGone) as moved:
                 log.debug("documents moved during the search; attempt %d", attempt)
+                if attempt == ATTEMPTS:
+                    raise ViewGone(f"rows were renumbered during {ATTEMPTS} searches; try again") from moved
         raise AssertionError("the last attempt leaves out what moved")
 
     def _search(self, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool) -> list[Answer]:
@@ -64,7 +66,7 @@ class Searcher:
         allowed = self._matching.allowed(view, node, query.exclude)
         plan, rule = resolved(plan, calibration, allowed.count if allowed else view.rows)
         rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration, rule)
-        with self._documents.reader() as db:
+        with self._documents.reader(view.generation) as db:
             return [
                 results.answer(db, view, vector, query, plan, ranking, allowed, strict)
                 for vector, ranking in zip(unit, rankings, strict=True)

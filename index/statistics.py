@@ -28,7 +28,7 @@ def statistics(
             "merging": merger.merging,
             "merge_error": merger.error,
         },
-        "disk_bytes": _disk_bytes(layout),
+        "disk_bytes": disk_bytes(layout),
         "memory_bytes": {
             "shortlist": view.shortlist.memory_bytes,
             "live_bitmap": view.live.nbytes,
@@ -37,7 +37,8 @@ def statistics(
     }
 
 
-def _disk_bytes(layout: Layout) -> dict[str, int]:
+def disk_bytes(layout: Layout) -> dict[str, int]:
+    """Allocated bytes by kind of file, and their total."""
     sizes = {"vectors": 0, "checksums": 0, "documents": 0, "shortlist": 0, "matrices": 0}
     kinds = {".bin": "vectors", ".crc": "checksums", ".faiss": "shortlist", ".npy": "matrices"}
     for path in layout.collection.iterdir():

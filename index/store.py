@@ -15,47 +15,47 @@ from index.calibrations import Calibrations
 from index.document import Document, StoredDocument
 from index.drift import Drift
 from index.errors import DocumentNotFound, InvalidInput
+from index.jobs import Job
 from index.matching import Matching, ids_in_batch
 from index.matrices import parts
 from index.matryoshka import check_vector, normalise
 from index.measuring import Measuring
 from index.merger import Merger
+from index.newest import on_newest
 from index.opening import Opened, open_directory, peeked
 from index.options import StoreOptions
 from index.query import Answer, Query
 from index.reader import Reader
-from index.rotation import QueryMap, Rotation
-from index.rotator import Rotator
 from index.sampling import sample
 from index.searching import Searcher
 from index.shadow import Shadow, shadow
-from index.snapshots import Snapshots
 from index.space import Space
 from index.statistics import statistics
+from index.upkeep import Upkeep
+from index.vectors import VectorFile
 from index.view import View
-from index.writer import Job, Writer
+from index.writer import Writer
 
 DEFAULTS = StoreOptions()
 __all__ = ["Outcome", "Store", "StoreOptions"]
 
 
-class Store:
+class Store(Upkeep):
     """Documents and vectors of one collection. Every method may be called from any thread and blocks."""
 
     def __init__(self, opened: Opened, options: StoreOptions) -> None:
         """Use `Store.open`."""
         self.options, self.layout = options, opened.layout
-        self._lock, self._documents, self._vectors = opened.lock, opened.documents, opened.vectors
+        self._lock, self._documents = opened.lock, opened.documents
         self._matching, self._drift, self._closed = Matching(opened.documents), Drift(), False
         self._writer = Writer(opened.documents, opened.vectors, opened.view)
         self._merger = Merger(self._writer, opened.layout, options, opened.saved_rows)
         self._writer.committed = self._merger.notify
-        self._rotator = Rotator(self._writer, self._merger, opened.layout, options)
         self._calibrations = Calibrations(opened.layout)
-        self._reader = Reader(opened.documents, opened.vectors, self._matching, lambda: self._writer.view)
+        super().__init__(self._writer, opened.documents, self._merger, self._calibrations, opened.layout, options)
+        self._reader = Reader(opened.documents, lambda: self._vectors, self._matching, lambda: self._writer.view)
         seen = (opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view)
         self._searcher, self.measuring = Searcher(*seen), Measuring(*seen)
-        self.snapshots = Snapshots(opened.layout, opened.documents, lambda: self._writer.view)
         self._merger.notify()
 
     @classmethod
@@ -84,6 +84,10 @@ class Store:
     def space(self) -> Space:
         """The embedding space of the index."""
         return self._writer.view.space
+
+    @property
+    def _vectors(self) -> VectorFile:
+        return self._writer.vectors
 
     @property
     def view(self) -> View:
@@ -171,32 +175,10 @@ class Store:
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Number of live documents that match."""
-        return self.view.count if filter is None else self._matching.filtered(self.view, filters.parse(filter)).count
-
-    @property
-    def rotation(self) -> Rotation | None:
-        """The rotation of the prefixes in force."""
-        return self.view.rotation
-
-    @property
-    def query_map(self) -> QueryMap | None:
-        """The map of the queries in force."""
-        return self.view.query_map
-
-    def rotate(self, rotation: Rotation | None, progress: Callable[[int, int], None] | None = None) -> None:
-        """Put the prefixes of every row under a rotation, or under none; returns when that is durable and searched.
-
-        Searches and writes go on. `progress` gets (rows done, rows); what it raises stops the work. An error, or a
-        kill, leaves what was in force. Raises InvalidInput, RotationBusy, StorageFull, StoreUnavailable.
-        """
-        self._rotator.rotate(rotation, progress)
-
-    def set_query_map(self, query_map: QueryMap | None) -> None:
-        """Put a map on the query vectors, or none; searches see the old one or the new one.
-
-        Raises InvalidInput, StorageFull, StoreUnavailable.
-        """
-        self._rotator.set_query_map(query_map)
+        if filter is None:
+            return self.view.count
+        node = filters.parse(filter)
+        return on_newest(lambda: self.view, lambda view: self._matching.filtered(view, node)).count
 
     @property
     def calibration(self) -> Calibration | None:
@@ -237,8 +219,7 @@ class Store:
             stack.callback(self._documents.close)
             stack.callback(self._writer.close)
             stack.callback(self._merger.close)
-            stack.callback(self._rotator.close)
-            stack.callback(self.snapshots.close)
+            stack.callback(self.close_upkeep)
 
     def __enter__(self) -> "Store":
         return self

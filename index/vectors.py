@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from index.codec import Codec
-from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
+from index.errors import FunnelError, StorageFull, StoreCorrupt, StoreUnavailable
 from index.layout import sync_directory
 
 MIN_GROWTH = 4 << 20  # bytes; a file grows by a quarter of its size between these two
@@ -45,6 +45,15 @@ class VectorFile:
         """Rows that fit into the file as it is."""
         return os.fstat(self._data).st_size // self.codec.row_bytes
 
+    def reserve(self, rows: int) -> None:
+        """Take the room that so many rows need, and no more; raises StorageFull or StoreUnavailable."""
+        needed, size = rows * self.codec.row_bytes, os.fstat(self._data).st_size
+        try:
+            if needed > size:
+                self._allocate(size, needed, needed)
+        except OSError as error:
+            raise self._failed(error, needed - size) from error
+
     def write(self, start: int, raw: np.ndarray) -> None:
         """Write (n, row_bytes) rows and their checksums at row `start` and fsync both files.
 
@@ -58,9 +67,7 @@ class VectorFile:
             _pwrite(self._data, raw, start * row_bytes)
             _pwrite(self._checksums, sums, start * CHECKSUM_BYTES)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull(f"no space left for {raw.nbytes} bytes of vectors in {self.path}") from None
-            raise StoreUnavailable(f"writing {self.path} failed: {error}") from error
+            raise self._failed(error, raw.nbytes) from error
         try:
             os.fsync(self._data)
             os.fsync(self._checksums)
@@ -115,18 +122,23 @@ class VectorFile:
             return
         growth = min(max(size // 4, MIN_GROWTH), MAX_GROWTH)
         wanted = max(needed, size + growth)
-        if hasattr(os, "posix_fallocate"):
-            self._allocate(size, needed, wanted)
-        else:  # macOS
-            os.ftruncate(self._data, wanted)
+        self._allocate(size, needed, wanted)
 
     def _allocate(self, size: int, needed: int, wanted: int) -> None:
+        if not hasattr(os, "posix_fallocate"):  # macOS
+            os.ftruncate(self._data, wanted)
+            return
         try:
             os.posix_fallocate(self._data, size, wanted - size)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             os.posix_fallocate(self._data, size, needed - size)  # without the reserve there may be room
+
+    def _failed(self, error: OSError, octets: int) -> FunnelError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StorageFull(f"no space left for {octets} bytes of vectors in {self.path}")
+        return StoreUnavailable(f"writing {self.path} failed: {error}")
 
 
 def row_checksums(raw: np.ndarray, start: int) -> np.ndarray:

@@ -7,11 +7,10 @@ disk holds, so the store refuses writes until it is opened again.
 """
 
 import queue
-import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,43 +19,12 @@ from index import bits
 from index.batch import Batch
 from index.database import Documents
 from index.errors import FunnelError, StoreBusy, StoreUnavailable
-from index.graph import Graph
+from index.jobs import Adopt, Alone, Exchange, Job, Swap
 from index.vectors import VectorFile
 from index.view import View
 
 MAX_JOBS = 256  # in one commit
 MAX_ROWS = 8_192  # no further job joins a commit that holds more
-
-Apply = Callable[[Batch], Any]
-
-
-@dataclass
-class Job:
-    """`apply` changes the batch and returns the caller's answer; `size` is the number of documents it brings."""
-
-    apply: Apply
-    size: int = 1
-    future: "Future[Any]" = field(default_factory=Future)
-
-
-@dataclass
-class Adopt:
-    """Put a graph made from `base` in place of the live one, or forget it if graph or rotation have changed."""
-
-    graph: Graph
-    base: View
-    future: "Future[Any]" = field(default_factory=Future)
-
-
-@dataclass
-class Swap:
-    """A commit of its own: `make` writes to the database and gives the view that replaces the newest one."""
-
-    make: Callable[[sqlite3.Connection, View], View]
-    future: "Future[Any]" = field(default_factory=Future)
-
-
-Alone = Adopt | Swap  # what never shares a commit
 
 
 class Writer:
@@ -64,8 +32,10 @@ class Writer:
 
     def __init__(self, documents: Documents, vectors: VectorFile, view: View) -> None:
         self.view = view
+        self.vectors = vectors  # of the generation that the documents have: the same while one of these is read
         self.committed: Callable[[], None] = lambda: None  # called after each new view; must not block
-        self._documents, self._vectors = documents, vectors
+        self.repainted: deque[int] | None = None  # rows whose metadata changed in place, noted once committed
+        self._documents = documents
         self._jobs: queue.SimpleQueue[Job | Alone | None] = queue.SimpleQueue()
         self._broken: StoreUnavailable | None = None
         self._closed = False
@@ -108,6 +78,9 @@ class Writer:
                 continue
             if isinstance(first, Swap):
                 self._swap(first)
+                continue
+            if isinstance(first, Exchange):
+                self._exchange(first)
                 continue
             jobs, carried, ended = self._gather(first)
             self._commit(jobs)
@@ -161,9 +134,12 @@ class Writer:
                 return view
             raw = view.codec.encode(np.stack(batch.added)) if batch.added else None
             if raw is not None:
-                self._vectors.write(view.rows, raw)
+                self.vectors.write(view.rows, raw)
             db.execute("UPDATE state SET commits = commits + 1, rows = ?", (batch.next_row,))
-            return self._next_view(view, batch, raw)
+            made = self._next_view(view, batch, raw)
+        if self.repainted is not None:
+            self.repainted.extend(batch.repainted)
+        return made
 
     def _apply(self, job: Job, batch: Batch) -> Any:
         mark = batch.mark()
@@ -189,16 +165,17 @@ class Writer:
             commits=view.commits + 1,
             rows=rows,
             count=view.count + len(batch.added) - len(batch.killed),
-            epoch=view.epoch + batch.repainted,
+            epoch=view.epoch + bool(batch.repainted),
             live=bits.changed(view.live, view.rows, rows, batch.killed),
-            matrix=self._vectors.matrix(rows),
-            checksums=self._vectors.checksums(rows),
+            matrix=self.vectors.matrix(rows),
+            checksums=self.vectors.checksums(rows),
             shortlist=shortlist,
         )
 
     def _adopt(self, adopt: Adopt) -> None:
         base, view = adopt.base, self.view
         current = base.rotation is view.rotation and base.shortlist.graph is view.shortlist.graph
+        current = current and base.generation == view.generation
         try:
             if current:
                 self.view = replace(view, shortlist=view.shortlist.with_graph(adopt.graph))
@@ -220,6 +197,25 @@ class Writer:
         self.view = view
         self.committed()
         swap.future.set_result(view)
+
+    def _exchange(self, exchange: Exchange) -> None:
+        try:
+            if self._broken:
+                raise self._broken
+            with self._documents.alone(exchange.patience):
+                with self._documents.transaction() as db:
+                    made = exchange.make(db, self.view)
+                try:
+                    self._documents.replace(made.documents)
+                finally:
+                    if self._documents.generation == made.view.generation:
+                        self.view, self.vectors = made.view, made.vectors
+        except Exception as error:
+            self._note(error)
+            exchange.future.set_exception(error)
+            return
+        self.committed()
+        exchange.future.set_result(made.view)
 
     def _note(self, error: Exception) -> None:
         """After an I/O error the store refuses writes."""

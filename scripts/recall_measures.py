@@ -132,8 +132,8 @@ def _bins(estimates: np.ndarray, recall: np.ndarray) -> list[list[float]]:
 
 def stored_as_queries(store: Store, number: int, seed: int = 0) -> Asked:
     """Stored documents drawn at random, each of which leaves itself out: queries for want of any."""
-    vectors, rows = store.measuring.draw_vectors(number, seed)
-    return Asked(vectors, "documents", False, rows)
+    vectors, rows, generation = store.measuring.draw_vectors(number, seed)
+    return Asked(vectors, "documents", False, rows, generation)
 
 
 def calibrated(store: Store, asked: Asked) -> dict[str, Any]:

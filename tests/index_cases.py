@@ -11,10 +11,10 @@ import numpy as np
 
 from index.batch import Batch
 from index.document import Document
+from index.jobs import Job
 from index.options import StoreOptions
 from index.space import Space
 from index.store import Store
-from index.writer import Job
 
 SPACE = Space(32, 8, {"model": "test"})
 FLAT = StoreOptions(shortlist_index="flat")

@@ -9,9 +9,9 @@ import pytest
 
 from index.document import Document
 from index.errors import StoreUnavailable
+from index.jobs import Job
 from index.query import Query
 from index.store import Store
-from index.writer import Job
 from index_cases import opened, together, unit_vectors
 
 V = unit_vectors(8)

@@ -74,7 +74,7 @@ def test_the_curve_is_what_single_searches_find(store: Store, filter: Any) -> No
 
 def test_stored_documents_leave_themselves_out(store: Store) -> None:
     """Each would be its own best answer; what is counted is the rest."""
-    vectors, rows = store.measuring.draw_vectors(QUERIES)
+    vectors, rows, _ = store.measuring.draw_vectors(QUERIES)
     point = measured(store, Asked(vectors, "documents", False, rows), shortlists=[30], stages=[])[0]
     recalls = []
     ids = {document.row: document.doc_id for document in store.get([f"d{n:05}" for n in range(COUNT)])}
@@ -166,6 +166,7 @@ def test_documents_are_drawn_from_those_that_live(store: Store) -> None:
     assert [document.doc_id for document in store.measuring.draw(10, 4)] == [
         document.doc_id for document in store.measuring.draw(10, 4)
     ]
-    vectors, rows = store.measuring.draw_vectors(3)
+    vectors, rows, generation = store.measuring.draw_vectors(3)
+    assert generation == store.view.generation
     assert vectors.shape == (3, 32)
     assert not set(rows.tolist()) & set(range(5, 50))

@@ -11,7 +11,17 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = {path.stem: path for path in sorted((ROOT / "index").glob("*.py"))}
 ALLOWED = {"faiss", "numpy", "index"} | set(sys.stdlib_module_names)
 WORKERS = {"learning": {"sklearn"}}  # fits models in the background; a search needs none of it
-CALLS_AT_IMPORT = {"dataclass", "getLogger", "StoreOptions", "CDLL", "field", "cached_property", "index"}
+CALLS_AT_IMPORT = {
+    "TypeVar",
+    "dataclass",
+    "getLogger",
+    "StoreOptions",
+    "CDLL",
+    "PyDLL",
+    "field",
+    "cached_property",
+    "index",
+}
 
 
 def imports(path: Path) -> set[str]:

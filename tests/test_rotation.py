@@ -13,7 +13,8 @@ import pytest
 from index import build as build_module
 from index import merger as merger_module
 from index import rotator as module
-from index.errors import InvalidInput, InvalidPlan, RotationBusy, StorageFull, StoreUnavailable
+from index.errors import InvalidInput, InvalidPlan, MaintenanceBusy, StorageFull, StoreUnavailable
+from index.jobs import Swap
 from index.matrices import rotation_record
 from index.matryoshka import prefixes, turned
 from index.options import StoreOptions
@@ -22,7 +23,6 @@ from index.rotation import Rotation
 from index.space import Space
 from index.store import Store
 from index.verify import verify
-from index.writer import Swap
 from index_cases import (
     FLAT,
     GRAPH,
@@ -264,10 +264,10 @@ def test_one_rotation_at_a_time_and_closing_stops_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         rotating = pool.submit(store.rotate, TURN, wait)
         assert started.wait(10)
-        with pytest.raises(RotationBusy, match="another rotation"):
+        with pytest.raises(MaintenanceBusy, match="a rotation is being applied"):
             store.rotate(None)
         closing = pool.submit(store.close)
-        until(store._rotator._stop.is_set)
+        until(store._maintenance._closed.is_set)
         go.set()
         with pytest.raises(StoreUnavailable, match="nothing was changed"):
             rotating.result(10)
@@ -289,7 +289,7 @@ def test_closing_at_the_moment_of_the_swap_leaves_the_writer_sound(tmp_path: Pat
             if isinstance(job, Swap):
                 store._writer.submit = submit  # type: ignore[method-assign]
                 fill(store, V[500:510], start=500)
-                store._rotator._stop.set()
+                store._maintenance._closed.set()
             return submit(job)
 
         store._writer.submit = late  # type: ignore[method-assign]

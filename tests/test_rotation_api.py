@@ -158,7 +158,7 @@ def test_a_client_that_goes_away_has_changed_nothing(tmp_path: Path, monkeypatch
         def leave(*_: int) -> None:
             with pytest.raises(ProblemError) as refused:
                 client.remove_rotation()
-            assert refused.value.type == "/problems/rotation-busy"
+            assert refused.value.type == "/problems/maintenance-busy"
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):

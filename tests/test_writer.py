@@ -18,12 +18,12 @@ from index.batch import Batch
 from index.document import Document
 from index.errors import DocumentExists, StorageFull, StoreBusy, StoreUnavailable
 from index.graph import Graph
+from index.jobs import Adopt, Job
 from index.query import Query
 from index.rotation import Rotation
 from index.shortlist import Shortlist
 from index.store import Store
 from index.verify import verify
-from index.writer import Adopt, Job
 from index_cases import opened, together, unit_vectors
 
 V = unit_vectors(64)

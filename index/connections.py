@@ -1,0 +1,24 @@
+"""Connections to SQLite files, and what their errors mean."""
+
+import sqlite3
+from pathlib import Path
+
+from index.errors import FunnelError, StorageFull, StoreBusy
+
+
+def failure(error: Exception, path: Path) -> FunnelError | None:
+    """What has nothing to do with the bytes of the file: a full disk, or a lock of another process."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"no space left for {path}: {error}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"another process has locked {path}: {error}")
+    return None
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit; `mode` is ro, rw or rwc."""
+    uri = f"file:{path.absolute().as_posix().replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    db.execute("PRAGMA mmap_size=0")
+    return db

@@ -1,0 +1,132 @@
+"""The documents file of the next generation: made beside the live one, with nothing of what was deleted in it."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from index import documents as table
+from index import seal
+from index.connections import connect, failure
+from index.document import entries_of
+from index.documents import CHUNK, Stored
+from index.errors import StorageFull, StoreUnavailable
+from index.renumbering import Renumbering
+
+FILE = "documents.compact"
+PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "secure_delete=ON", "cache_size=-65536")
+SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+COLUMNS = "doc_id, title, text, metadata, content_hash, document_hash"
+
+
+class Copy:
+    """One file under construction. It has no journal: after an error it is of no use. Rows are given by old numbers.
+
+    Raises StorageFull, StoreUnavailable.
+    """
+
+    def __init__(self, path: Path, source: sqlite3.Connection, numbers: Renumbering) -> None:
+        """Make the file with the tables of `source`, and no documents."""
+        self.path, self._numbers = path, numbers
+        discard(path)
+        with _told(path):
+            self._db = connect(path, "rwc")
+            for pragma in PRAGMAS:
+                self._db.execute(f"PRAGMA {pragma}")
+            (version,) = source.execute("PRAGMA user_version").fetchone()
+            self._db.execute(f"PRAGMA user_version={int(version)}")
+            for (sql,) in source.execute(SCHEMA):
+                self._db.execute(sql)
+            seal.make_seal(self._db)
+
+    def add(self, source: sqlite3.Connection, start: int, stop: int) -> None:
+        """Copy the documents that are in rows [start, stop) now."""
+        with _told(self.path):
+            sql = f"SELECT row, {COLUMNS} FROM documents WHERE row >= ? AND row < ? ORDER BY row"
+            found = source.execute(sql, (start, stop)).fetchall()
+            rows = self._numbers.of([row for row, *_ in found]).tolist()
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                f"INSERT INTO documents (row, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((row, *rest) for row, (_, *rest) in zip(rows, found, strict=True)),
+            )
+            metadata = (entries_of(record[4]) for record in found)
+            table.index_metadata(self._db, zip(rows, metadata, strict=True))
+            self._db.execute("COMMIT")
+
+    def remove(self, rows: Sequence[int]) -> None:
+        """Forget the documents of these rows, where they were copied."""
+        with _told(self.path):
+            self._db.execute("BEGIN")
+            for old in self._stored(rows):
+                table.remove(self._db, old)
+            self._db.execute("COMMIT")
+
+    def repaint(self, source: sqlite3.Connection, rows: Sequence[int]) -> None:
+        """Take over the metadata that these rows have now, where they were copied."""
+        with _told(self.path):
+            self._db.execute("BEGIN")
+            for row in rows:
+                now = source.execute("SELECT metadata FROM documents WHERE row = ?", (row,)).fetchone()
+                for old in self._stored([row]) if now else ():
+                    table.replace_metadata(self._db, old, now[0])
+            self._db.execute("COMMIT")
+
+    def state(self, source: sqlite3.Connection, **changes: int | str | None) -> None:
+        """The state of `source`, but for these columns."""
+        state = source.execute("SELECT * FROM state").fetchone()
+        marks = ", ".join("?" * len(state))
+        settings = ", ".join(f"{column} = ?" for column in changes)
+        with _told(self.path):
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM state")
+            self._db.execute(f"INSERT INTO state VALUES ({marks})", state)
+            self._db.execute(f"UPDATE state SET {settings}", tuple(changes.values()))
+            seal.press(self._db)
+            self._db.execute("COMMIT")
+            self._db.execute("PRAGMA journal_mode=WAL")  # as every file of ours: nothing is left to do at its opening
+
+    def sync(self) -> None:
+        """What was copied so far is on disk."""
+        with _told(self.path):
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._db.close()
+
+    def _stored(self, rows: Sequence[int]) -> list[Stored]:
+        """What the copies of these rows were made of."""
+        moved = self._numbers.of(rows).tolist()
+        found: list[Stored] = []
+        for start in range(0, len(moved), CHUNK):
+            chunk = moved[start : start + CHUNK]
+            marks = ",".join("?" * len(chunk))
+            sql = f"SELECT row, content_hash, document_hash, metadata FROM documents WHERE row IN ({marks})"
+            found += [Stored(*record) for record in self._db.execute(sql, chunk)]
+        return found
+
+
+def discard(path: Path) -> None:
+    """Remove such a file, and what SQLite may have left beside it."""
+    for left in path.parent.glob(f"{path.name}*"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What goes wrong with the file, as errors of the index."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise failure(error, path) or StoreUnavailable(f"writing {path} failed: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"no space left for {path}: {error}") from None
+        raise StoreUnavailable(f"syncing {path} failed: {error}") from error
