@@ -27,7 +27,6 @@ def run_server(**options: Any) -> None:
     from app.main import create_app
     from app.serving import serve
 
-    settings = _settings(**options)
     check_bind(settings)
     app, settings = create_app(settings), without_keys(settings)  # from here on nobody knows them
     serve(app, settings)
