@@ -50,6 +50,7 @@ RIGHTS = {
     "DELETE /rotation": FULL,
     "PUT /query-map": FULL,
     "DELETE /query-map": FULL,
+    "POST /compact": FULL,
     "POST /recall": FULL,
     "DELETE /recall": FULL,
     "DELETE /recall/calibration": FULL,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli_compact import compact
 from app.cli_evaluate import evaluate
 from app.cli_key import key
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
@@ -231,6 +232,7 @@ def verify(
 
 
 app.command()(key)
+app.command()(compact)
 app.command()(recall)
 app.command()(evaluate)
 app.command()(train)

@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from app.client_compact import Compaction
 from app.client_errors import ClientError, ProblemError, RunEnded, Unreachable
-from app.client_http import Connection, checked
+from app.client_http import checked
 from app.client_ingest import Failure, Totals, chunks, events
 from app.client_recall import followed
 from app.client_retry import once, resumable
@@ -28,7 +29,7 @@ __all__ = ["Client", "ClientError", "Failure", "ProblemError", "RunEnded", "Tota
 Mode = Literal["upsert", "insert_only", "update_only"]
 
 
-class Client(Connection):
+class Client(Compaction):
     """The calls of the service; safe to use from several threads."""
 
     def search(self, query: str | Sequence[str] | None = None, **body: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from app import (
     openapi,
     problems,
+    routes_compact,
     routes_docs,
     routes_documents,
     routes_embeddings,
@@ -45,6 +46,7 @@ ROUTES = (
     routes_rotation,
     routes_recall,
     routes_embeddings,
+    routes_compact,
     routes_service,
     routes_docs,
 )

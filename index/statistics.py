@@ -4,18 +4,23 @@ from typing import Any
 
 from index.layout import Layout
 from index.merger import Merger
+from index.vectors import CHECKSUM_BYTES
 from index.view import View
+
+MANY_DEAD = 1 / 3  # of the rows
 
 
 def statistics(
     view: View, layout: Layout, merger: Merger, cached_filter_bytes: int, read_only: Exception | None
 ) -> dict[str, Any]:
     """Counts, the make of the shortlist, bytes on disk (allocated) and in memory, why writes are refused or None."""
-    graph = view.shortlist.graph
+    graph, dead = view.shortlist.graph, view.rows - view.count
     return {
         "count": view.count,
         "rows": view.rows,
-        "dead_rows": view.rows - view.count,
+        "dead_rows": dead,
+        "dead_bytes": dead * (view.codec.row_bytes + CHECKSUM_BYTES),
+        "advice": _advice(view.rows, dead),
         "generation": view.generation,
         "commits": view.commits,
         "storage": view.codec.name,
@@ -35,6 +40,14 @@ def statistics(
             "filter_cache": cached_filter_bytes,
         },
     }
+
+
+def _advice(rows: int, dead: int) -> str | None:
+    """When a compaction pays; None when it would not yet."""
+    if dead <= MANY_DEAD * rows:
+        return None
+    how = "`funnel compact` (POST /compact) erases them and gives their disk space back"
+    return f"{dead:,} of {rows:,} rows are dead: {how}"
 
 
 def disk_bytes(layout: Layout) -> dict[str, int]:

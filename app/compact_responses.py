@@ -1,0 +1,17 @@
+"""The shape of the answer to a compaction."""
+
+from app.responses import Shape
+
+
+class Compacted(Shape):
+    """Rows and allocated bytes before and after; the snapshots that hold, or held until they were purged, rows that
+    are erased from the index."""
+
+    rows_before: int
+    rows_after: int
+    erased: int
+    bytes_before: int
+    bytes_after: int
+    generation: int
+    snapshots_with_erased_rows: list[str]
+    purged_snapshots: bool
