@@ -20,6 +20,8 @@ from torch import Tensor
 
 from app.identity import hash_files
 from app.lexical import LexicalConcat
+from app.safe_loading import WEIGHTS as SAFE
+from app.safe_loading import safetensors_only
 
 BUNDLED = Path(__file__).parent / "bundled"
 WEIGHTS = "model.safetensors"  # "idf" (vocabulary,), "projection" (384, 128), "head" (768, 768), all float16
@@ -81,8 +83,12 @@ def load_folder(name: str, **options: Any) -> SentenceTransformer:
     """What sentence-transformers saved in a folder, or on the hub, where our own module may be among the modules.
 
     Our module is handed over as a class: trust in code that the folder brings is neither needed nor given for it.
+    Raises ValueError or OSError for weights that are pickles.
     """
-    return SentenceTransformer._load_with_module_classes(name, {MODULE: LexicalConcat}, **options)
+    with safetensors_only():
+        return SentenceTransformer._load_with_module_classes(
+            name, {MODULE: LexicalConcat}, model_kwargs=dict(SAFE), **options
+        )
 
 
 def save_parts(folder: Path, idf: Tensor, projection: Tensor, head: Tensor, config: Mapping[str, Any]) -> None:

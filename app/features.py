@@ -89,7 +89,7 @@ def kept(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
         part = file.with_suffix(".part.npy")
         np.save(part, compute())
         part.replace(file)
-    return np.asarray(np.load(file))
+    return np.asarray(np.load(file, allow_pickle=False))
 
 
 def chunk_file(folder: Path, key: str, texts: Sequence[str]) -> Path:

@@ -38,7 +38,7 @@ def cached(
     """(n, dim) float32 vectors of texts, from .cache/vectors when they were embedded before."""
     path = cache_path(fingerprint, role, texts)
     if path.exists():
-        return np.load(path, mmap_mode="r")
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = []
     for start in range(0, len(texts), EMBEDDED_AT_ONCE):

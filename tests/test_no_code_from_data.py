@@ -1,0 +1,186 @@
+"""Nothing that the service reads can run: no pickle, no code of models, no file of FAISS that is not ours."""
+
+import ast
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
+
+from app.compose import load_folder
+from app.embedder import ModelError, load_embedder
+from app.settings import Settings
+from app.train_model import open_base
+from app.train_settings import TrainError
+from index import graph
+from index.errors import StoreCorrupt
+from index.graph import Graph
+from tiny_models import save_model
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for part in ("app", "index", "scripts") for path in (ROOT / part).rglob("*.py"))
+MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "runpy", "code"}
+CALLS = {"eval", "exec", "compile", "__import__", "import_module", "torch.load", "yaml.load", "pd.read_pickle"}
+CALLS |= {"faiss.read_index", "os.system", "os.popen"}
+KNOWN = {
+    ("graph.py", "faiss.read_index"),  # behind a checksum: see the tests below
+    ("extras.py", "import_module"),  # of names that stand in our own code
+}
+BAD = ("import pickle", "from joblib import load", "eval(x)", "np.load(f)", "torch.load(f)", "run(c, shell=True)")
+MARKED: list[str] = []  # who ran as code
+
+
+class Marks:
+    """A pickle that says so when it is read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return ran, ("a pickle ran",)
+
+
+def ran(text: str) -> None:
+    """What the pickle calls."""
+    MARKED.append(text)
+
+
+def calls(path: Path) -> list[ast.Call]:
+    """Every call in a file."""
+    return [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_source_turns_data_into_code(path: Path) -> None:
+    """No module that does, no call that does, no shell, and numpy is told not to, wherever it reads a file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {name.split(".")[0] for name in names} & MODULES, f"line {getattr(node, 'lineno', 0)}"
+    for call in calls(path):
+        name = ast.unparse(call.func)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        where = f"line {call.lineno}: {ast.unparse(call)}"
+        assert name not in CALLS or (path.name, name) in KNOWN, where
+        assert name not in ("np.load", "numpy.load") or given.get("allow_pickle") == "False", where
+        assert given.get("shell") in (None, "False"), where
+        assert given.get("trust_remote_code") in (None, "settings.trust_remote_code"), where
+
+
+def test_the_search_for_such_calls_finds_them(tmp_path: Path) -> None:
+    """What the test above looks for, it sees."""
+    for line in BAD:
+        path = tmp_path / "bad.py"
+        path.write_text(line, "utf-8")
+        with pytest.raises(AssertionError):
+            test_no_source_turns_data_into_code(path)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a dense layer of sentence-transformers' own, saved with safetensors."""
+    folder = tmp_path_factory.mktemp("models") / "model"
+    made = SentenceTransformer(str(save_model(folder.parent / "base", 16)), device="cpu")
+    made.append(Dense(16, 16))
+    made.save(str(folder), create_model_card=False)
+    return folder
+
+
+def pickled(model: Path, part: str, target: Path) -> Path:
+    """The model with the weights of one part as a pickle that marks whoever reads it."""
+    folder = shutil.copytree(model, target)
+    weights = load_file(folder / part / "model.safetensors")
+    (folder / part / "model.safetensors").unlink()
+    torch.save({**weights, "extra": Marks()}, folder / part / "pytorch_model.bin")
+    return folder
+
+
+@pytest.mark.parametrize("part", ["", "3_Dense"], ids=["body", "dense"])
+def test_weights_that_are_pickles_are_refused(model: Path, tmp_path: Path, part: str) -> None:
+    """Of the network as of a module of sentence-transformers, to serve and to train; nothing of them is run."""
+    folder = pickled(model, part, tmp_path / "pickled")
+    with pytest.raises(ModelError, match=r"safetensors"):
+        load_embedder(Settings(model=str(folder), device="cpu", _env_file=None))
+    with pytest.raises(TrainError, match=r"safetensors"):
+        open_base(str(folder), "cpu")
+    assert MARKED == []
+    with pytest.raises((ValueError, OSError), match=r"safetensors"):
+        load_folder(str(folder), device="cpu")
+
+
+def test_the_pickle_of_these_tests_would_run(tmp_path: Path) -> None:
+    """Otherwise the test above could not fail; and afterwards torch reads what it read before."""
+    torch.save({"extra": Marks()}, tmp_path / "weights.bin")
+    torch.load(tmp_path / "weights.bin", weights_only=False)
+    assert MARKED.pop() == "a pickle ran"
+    assert pickle.loads(pickle.dumps(1)) == 1
+
+
+def test_safetensors_are_served(model: Path) -> None:
+    """The same model as it was saved."""
+    embedder = load_embedder(Settings(model=str(model), device="cpu", allow_untrained_prefix=True, _env_file=None))
+    assert embedder is not None
+    assert embedder.embed_documents(["parse a date"]).vectors.shape == (1, 16)
+
+
+@pytest.mark.parametrize("module", ["evil.Module", "json.JSONDecoder", "modeling.Module", "os.system"])
+def test_a_model_brings_no_code(model: Path, tmp_path: Path, module: str) -> None:
+    """A class that is not sentence-transformers' own is not even imported, from its folder or from anywhere."""
+    folder = shutil.copytree(model, tmp_path / "code")
+    modules = json.loads((folder / "modules.json").read_text("utf-8"))
+    modules[-1]["type"] = module
+    (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
+    for place in (folder / "modeling.py", folder / "3_Dense" / "modeling.py", folder / "evil.py"):
+        place.write_text("raise SystemExit('code of the model ran')\n", "utf-8")
+    with pytest.raises(ModelError, match="FUNNEL_TRUST_REMOTE_CODE"):
+        load_embedder(Settings(model=str(folder), device="cpu", _env_file=None))
+
+
+def test_a_config_names_no_code(model: Path, tmp_path: Path) -> None:
+    """`auto_map` of transformers, and an activation function that is none."""
+    folder = shutil.copytree(model, tmp_path / "mapped")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"model_type": "unheard-of", "auto_map": {"AutoModel": "modeling.M", "AutoConfig": "modeling.C"}}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    (folder / "modeling.py").write_text("raise SystemExit('code of the model ran')\n", "utf-8")
+    with pytest.raises(ModelError):
+        load_embedder(Settings(model=str(folder), device="cpu", _env_file=None))
+
+
+def test_trust_is_off_and_its_use_is_said() -> None:
+    """By default, and in the log of a service that has it."""
+    assert Settings(_env_file=None).trust_remote_code is False
+
+
+def test_faiss_sees_no_file_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checksum is compared before the first byte is parsed: crafted files can take all memory."""
+    seen: list[str] = []
+    read = graph.faiss.read_index
+    monkeypatch.setattr(graph.faiss, "read_index", lambda path: seen.append(path) or read(path))
+    path = tmp_path / "graph.faiss"
+    checksum = Graph.empty(np.eye(8, dtype=np.float32), "float32").save(path)
+    assert Graph.load(path, checksum).dim == 8
+    assert len(seen) == 1
+    path.write_bytes(path.read_bytes()[:8] + b"\xff" * 4_000)
+    with pytest.raises(StoreCorrupt, match="does not match its checksum"):
+        Graph.load(path, checksum)
+    assert len(seen) == 1
+
+
+def test_importing_the_service_reads_no_pickle() -> None:
+    """Neither at import nor at the start without a model is anything unpickled."""
+    code = (
+        "import sys, pickle, _pickle\n"
+        "def refuse(*a, **k): raise SystemExit('a pickle was read')\n"
+        "pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "from app.main import create_app\nfrom app.settings import Settings\n"
+        "create_app(Settings(_env_file=None, model='none', dim=4))\nprint('made')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "made", done.stderr[-500:]
