@@ -42,6 +42,7 @@ RIGHTS = {
     "GET /query-map/matrix": READ,
     "GET /vectors/sample": READ,
     "GET /recall": READ,
+    "GET /snapshots": READ,
     "POST /ingest": INGEST,
     "POST /documents/delete": FULL,
     "PATCH /documents/{id:path}": FULL,
@@ -54,6 +55,9 @@ RIGHTS = {
     "POST /recall": FULL,
     "DELETE /recall": FULL,
     "DELETE /recall/calibration": FULL,
+    "POST /snapshots": FULL,
+    "GET /snapshots/{name}": FULL,  # holds what was deleted since, too
+    "DELETE /snapshots/{name}": FULL,
 }
 
 

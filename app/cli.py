@@ -14,6 +14,7 @@ from app.cli_evaluate import evaluate
 from app.cli_key import key
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
+from app.cli_snapshots import restore, snapshot
 from app.cli_train import train
 
 app = typer.Typer(
@@ -233,6 +234,8 @@ def verify(
 
 app.command()(key)
 app.command()(compact)
+app.add_typer(snapshot, name="snapshot")
+app.command()(restore)
 app.command()(recall)
 app.command()(evaluate)
 app.command()(train)

@@ -14,6 +14,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -41,6 +42,19 @@ def progress_bar() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),
+        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def share_bar() -> Progress:
+    """A bar with the share that is done and time left, on standard error: for work that is not counted in documents."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
         TimeRemainingColumn(),
         TimeElapsedColumn(),
         console=Console(stderr=True),

@@ -23,13 +23,14 @@ from app.client_ingest import Failure, Totals, chunks, events
 from app.client_recall import followed
 from app.client_retry import once, resumable
 from app.client_rotation import embeddings_bodies, embeddings_of, matrix_body, rows_of
+from app.client_snapshots import SnapshotCalls
 
 __all__ = ["Client", "ClientError", "Failure", "ProblemError", "RunEnded", "Totals", "Unreachable"]
 
 Mode = Literal["upsert", "insert_only", "update_only"]
 
 
-class Client(Compaction):
+class Client(Compaction, SnapshotCalls):
     """The calls of the service; safe to use from several threads."""
 
     def search(self, query: str | Sequence[str] | None = None, **body: Any) -> dict[str, Any]:

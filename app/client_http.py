@@ -63,7 +63,7 @@ class Connection:
     def _follow(
         self, method: str, path: str, body: Any, progress: Callable[[int, int], None] | None, unit: str
     ) -> dict[str, Any]:
-        headers = {"accept": "application/x-ndjson"}
+        headers = {"accept": "application/x-ndjson", "content-type": "application/json"}  # also without a body
         with self._http.stream(method, path, json=body, headers=headers) as response:
             return summary(checked(response).iter_lines(), progress, unit)
 

@@ -20,6 +20,7 @@ from app import (
     routes_rotation,
     routes_search,
     routes_service,
+    routes_snapshots,
 )
 from app.access import cors, open_access
 from app.access_guard import Guard
@@ -47,6 +48,7 @@ ROUTES = (
     routes_recall,
     routes_embeddings,
     routes_compact,
+    routes_snapshots,
     routes_service,
     routes_docs,
 )

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app import matrix_requests, recall_requests, requests
+from app import matrix_requests, recall_requests, requests, snapshot_requests
 from app.access import Access
 from app.access_rights import Right
 from app.problems import MEDIA_TYPE, PROBLEMS
@@ -31,6 +31,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     requests.PatchRequest,
     requests.ScrollRequest,
     requests.SearchRequest,
+    snapshot_requests.SnapshotRequest,
 )
 ANSWERS: tuple[type[BaseModel], ...] = (ProblemShape, Progress, Summary)
 

@@ -49,7 +49,7 @@ class Snapshots:
         """Removes what was left of interrupted ones; the caller holds the directory's lock."""
         self._layout, self._documents, self._newest = layout, documents, newest
         self._alone, self._publishing, self._closed = threading.Lock(), threading.Lock(), threading.Event()
-        for left in layout.snapshots.glob("*.tmp"):
+        for left in layout.snapshots.glob("*.tmp*"):  # with SQLite's journal of a copy
             log.info("removing %s, which an interrupted snapshot left", left)
             left.unlink()
 
@@ -75,10 +75,6 @@ class Snapshots:
         """A record of every snapshot, the oldest first; one that cannot be read has `name`, `bytes` and `error`."""
         records = [self._described(path) for path in self._layout.snapshots.glob("*.tar")]
         return sorted(records, key=lambda record: (record.get("created", ""), record["name"]))
-
-    def get(self, name: str) -> Record:
-        """The record of one; SnapshotNotFound, StoreCorrupt or StoreFormat."""
-        return record_of(self.path(name))
 
     def path(self, name: str) -> Path:
         """The file of a snapshot; SnapshotNotFound when there is none, or the name cannot be one."""

@@ -1,0 +1,51 @@
+"""Snapshots, for the client."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from app.client_http import Connection, checked
+
+Progress = Callable[[int, int], None]
+
+
+class SnapshotCalls(Connection):
+    """A part of `Client`."""
+
+    def make_snapshot(self, name: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
+        """Write everything into one file on the service's disk; its record. `progress` gets (bytes done, bytes).
+
+        Of one that is interrupted meanwhile, by Ctrl-C too, nothing stays.
+        """
+        return self._followed("POST", "/snapshots", {"name": name}, progress, unit="bytes")
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """A record of every snapshot, the oldest first."""
+        found: list[dict[str, Any]] = self._json("GET", "/snapshots")["snapshots"]
+        return found
+
+    def download_snapshot(self, name: str, path: Path, progress: Progress | None = None) -> None:
+        """Write a snapshot to a file, which has its name only when it is whole. `progress` gets (bytes done, bytes)."""
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            self._patiently(lambda: self._download(name, partial, progress))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def delete_snapshot(self, name: str) -> None:
+        """Delete a snapshot; ProblemError with status 404 when there is none."""
+        self._json("DELETE", _address(name))
+
+    def _download(self, name: str, partial: Path, progress: Progress | None) -> None:
+        with self._http.stream("GET", _address(name)) as response, partial.open("wb") as file:
+            total = int(checked(response).headers["content-length"])
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                if progress:
+                    progress(file.tell(), total)
+
+
+def _address(name: str) -> str:
+    return f"/snapshots/{quote(name, safe='')}"
