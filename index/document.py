@@ -142,12 +142,11 @@ def metadata_hash(metadata_json: str, content_hash: bytes) -> bytes:
 
 
 def _digest(size: int, *texts: str | None) -> bytes:
-    digest = hashlib.blake2b(digest_size=size)
+    parts: list[bytes] = []
     for text in texts:
         try:
             data = b"\xff" if text is None else text.encode()  # 0xff never begins valid UTF-8
         except UnicodeEncodeError:
             raise InvalidDocument("the text is not valid Unicode: it holds a lone surrogate") from None
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.digest()
+        parts += (len(data).to_bytes(8, "little"), data)
+    return hashlib.blake2b(b"".join(parts), digest_size=size).digest()

@@ -4,7 +4,7 @@ import bisect
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from index.errors import StoreCorrupt
 from index.metadata import Entry, entries
 from index.seal import REPAIR
 
+BOTH = "FROM documents d LEFT JOIN documents i USING (doc_id)"  # the table, and its index of the ids
 WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
 CHUNK = 500  # bound parameters a statement
 JOINED = 10_000_000  # rows listed in one text, of which SQLite allows a gigabyte
@@ -86,7 +87,8 @@ def by_ids(db: sqlite3.Connection, doc_ids: Sequence[str]) -> list[StoredDocumen
     """The documents with these ids in the order asked for; missing ones are left out."""
     rows = rows_of(db, doc_ids)
     found = by_rows(db, list(rows.values()))
-    check_ids(rows, {row: document.doc_id for row, document in found.items()})
+    if wrong := [place for place in rows.items() if place[1] not in found or found[place[1]].doc_id != place[0]]:
+        raise _disagree(wrong)
     return [found[rows[doc_id]] for doc_id in doc_ids if doc_id in rows]
 
 
@@ -98,17 +100,20 @@ def rows_of(db: sqlite3.Connection, doc_ids: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def check_ids(rows: Mapping[str, int], ids: Mapping[int, str]) -> None:
-    """Raise StoreCorrupt unless the index of the ids and the documents themselves agree."""
-    if wrong := [f"{doc_id!r} (row {row})" for doc_id, row in rows.items() if ids.get(row) != doc_id]:
-        raise StoreCorrupt(f"documents and the index of their ids disagree about {', '.join(wrong[:5])}; {REPAIR}")
+def _disagree(about: Iterable[tuple[str, int]]) -> StoreCorrupt:
+    named = ", ".join(f"{doc_id!r} (row {row})" for doc_id, row in itertools.islice(about, 5))
+    return StoreCorrupt(f"documents and the index of their ids disagree about {named}; {REPAIR}")
 
 
 def ids_of(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, str]:
-    """doc_id by row, for the live ones of these rows."""
+    """doc_id by row, for the live ones of these rows; StoreCorrupt where the index of the ids says otherwise."""
     found: dict[int, str] = {}
     for chunk, marks in _chunks(rows):
-        found.update(db.execute(f"SELECT row, doc_id FROM documents WHERE row IN ({marks})", chunk))
+        sql = f"SELECT d.row, d.doc_id, i.row {BOTH} WHERE d.row IN ({marks})"
+        for row, doc_id, indexed in db.execute(sql, chunk):
+            if row != indexed:
+                raise _disagree([(doc_id, row)])
+            found[row] = doc_id
     return found
 
 

@@ -1,7 +1,7 @@
 """What is read is checked: vectors against their checksums, scores against what unit vectors can have."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,9 +14,11 @@ BOUND = 1.01  # of an inner product of unit vectors, by the lossiest codec
 NAMED = 5  # rows named in a message
 
 
-def check_vectors(matrix: np.ndarray, checksums: np.ndarray, rows: Iterable[int]) -> None:
+def check_vectors(matrix: np.ndarray, checksums: np.ndarray, rows: Sequence[int]) -> None:
     """Raise StoreCorrupt unless these rows of a mapped (n, row_bytes) matrix match their (n,) checksums."""
-    if wrong := [row for row in rows if zlib.crc32(matrix[row], row & 0xFFFFFFFF) != checksums[row]]:
+    expected = checksums[np.array(rows, dtype=np.int64)].tolist()
+    pairs = zip(rows, expected, strict=True)
+    if wrong := [row for row, checksum in pairs if zlib.crc32(matrix[row], row & 0xFFFFFFFF) != checksum]:
         raise damaged("vectors do not match their checksums", wrong)
 
 

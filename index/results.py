@@ -8,7 +8,7 @@ import numpy as np
 
 from index import filters
 from index.allowed import Allowed
-from index.documents import by_rows, check_ids, ids_of, rows_of
+from index.documents import by_rows, ids_of
 from index.explaining import explained
 from index.fewer import fewer
 from index.funnel import prefix_places
@@ -44,7 +44,6 @@ def answer(
     found = by_rows(db, rows) if query.with_text or query.with_metadata or query.filter else {}
     if query.filter:
         own_matches(db, view, list(found.values()), filters.parse(query.filter))
-    check_ids(rows_of(db, [doc_id for _, _, doc_id in page]), {row: doc_id for row, _, doc_id in page})
     check_vectors(view.matrix, view.checksums, rows)
     places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
     matching = allowed.count if allowed else view.rows
