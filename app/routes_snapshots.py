@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.answers import json_answer
 from app.applying import Applying, applied
-from app.body import JSON, decode, read, require, validate
+from app.body import JSON, read_json
 from app.openapi import body_of, problems_of
 from app.problems import Refused
 from app.service import ServiceDep
@@ -50,9 +50,7 @@ async def make_snapshot(request: Request, service: ServiceDep) -> Response:
     Needs free disk space for it (507 with both numbers). With `Accept: application/x-ndjson` the answer has progress
     lines and a summary at the end; of a snapshot whose client goes away before the end nothing stays.
     """
-    require(request, JSON)
-    data = await read(request, MAX_BODY)
-    body = validate(SnapshotRequest, decode(data) if data.strip() else {})
+    body = await read_json(request, SnapshotRequest, MAX_BODY)
     return await applied(request, Applying(service, partial(service.store.snapshots.make, name=body.name), "bytes"))
 
 
