@@ -39,7 +39,7 @@ class Options:
     model: str = "none"
     plant: str | None = None
     exec_every: int = 20  # rounds that are executed rather than forked; 1: all
-    upkeep: tuple[str, ...] = ("rotation",)
+    upkeep: tuple[str, ...] = tuple(UPKEEP)
 
     @property
     def with_vectors(self) -> bool:
@@ -181,7 +181,7 @@ class Campaign:
                 raise Lost(f"recall@10 of the same documents fell from {self.before} to {found.recall}")
             self.before = 0.0
             self.counts["restored"] += check_snapshots(server.client, self.known, self.data, self.folder, rng)
-            check_files(self.data, set(self.known.snapshots))
+            check_files(self.data, {f"{name}.tar" for name in self.known.snapshots})
             self.counts["documents"] = len(found.states)
             self.recalls.append(found.recall)
             self.gaps.append(found.gap)
@@ -212,7 +212,9 @@ class Campaign:
         self.counts["kills"] += 1
         for client in clients:
             client.finish()
-            self.counts[type(client).__name__.lower()] += client.done
+            name = type(client).__name__.lower()
+            self.counts[name] += client.done
+            self.counts[f"kills_while_{name}"] += isinstance(client, Upkeep) and client.working
 
     def _make(self, server: Server, rng: random.Random, seed: str) -> list[UntilKilled]:
         model, known, url = self.options.with_vectors, self.known, server.url

@@ -47,7 +47,9 @@ class Known:
     whole: list[dict[str, State]] = field(default_factory=list)
     rotations: set[str | None] = field(default_factory=lambda: {None})
     snapshots: dict[str, Allowed] = field(default_factory=dict)  # by name: what each may hold
-    unanswered: Allowed | None = None  # of a snapshot that the kill interrupted: there or not
+    unanswered: Allowed | None = None  # of a snapshot that is being made or deleted: there or not
+    purging: bool = False  # a compaction is deleting snapshots: any may be gone
+    purged: set[str] = field(default_factory=set)
     acknowledged: int = 0
     begun: list[tuple[str, State]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -104,6 +106,24 @@ class Known:
         self.states = {doc_id: frozenset({found.get(doc_id)}) for doc_id in self.states}
         self.whole, self.begun = [], []
 
+    def keep(self, name: str, allowed: Allowed) -> None:
+        """A snapshot was acknowledged, unless a compaction has deleted it already."""
+        with self.lock:
+            if name not in self.purged:
+                self.snapshots[name] = allowed
+
+    def purge(self, names: Iterable[str]) -> None:
+        """A compaction has deleted these snapshots."""
+        with self.lock:
+            self.purged |= set(names)
+            self.snapshots = {name: allowed for name, allowed in self.snapshots.items() if name not in self.purged}
+
+    def oldest(self) -> tuple[str, Allowed]:
+        """Take the oldest snapshot out: from now on it may be there or not."""
+        with self.lock:
+            name = next(iter(self.snapshots))
+            return name, self.snapshots.pop(name)
+
     def save(self, path: Path) -> None:
         """Keep it for a later run."""
         record = {
@@ -112,6 +132,7 @@ class Known:
             "rotations": list(self.rotations),
             "snapshots": {name: _listed(allowed) for name, allowed in self.snapshots.items()},
             "unanswered": None if self.unanswered is None else _listed(self.unanswered),
+            "purging": self.purging,
             "acknowledged": self.acknowledged,
         }
         path.write_text(json.dumps(record))
@@ -126,6 +147,7 @@ class Known:
             rotations=set(record["rotations"]),
             snapshots={name: _read(allowed) for name, allowed in record["snapshots"].items()},
             unanswered=None if record["unanswered"] is None else _read(record["unanswered"]),
+            purging=record["purging"],
             acknowledged=record["acknowledged"],
         )
 

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import httpx
-import numpy as np
 from crash_clients import checked
 from crash_known import DIM, Known, Lost, State, state_of, unit, vector_of
 
@@ -13,24 +12,24 @@ from index.document import StoredDocument
 from index.restoring import restore
 from index.store import Store
 
+SCORE = 1e-4  # a cosine of rounded numbers
 OFTEN = 0.3  # of the restarts try one of the snapshots
 
 
 def check_snapshots(client: httpx.Client, known: Known, data: Path, scratch: Path, rng: random.Random) -> int:
     """Compare the list with what is known, settle it, and restore one now and then; how many were restored."""
-    answer = client.get("/snapshots")
-    if answer.status_code == 404:
-        return 0
-    listed = {record["name"] for record in checked(answer).json()["snapshots"]}
-    if missing := known.snapshots.keys() - listed:
+    records = checked(client.get("/snapshots")).json()["snapshots"]
+    listed = {record["name"] for record in records}
+    if broken := [record for record in records if "error" in record]:
+        raise Lost(f"snapshots that cannot be read: {broken}")
+    missing, more = known.snapshots.keys() - listed, listed - known.snapshots.keys()
+    if missing and not known.purging:
         raise Lost(f"acknowledged snapshots are gone: {missing}")
-    more = listed - known.snapshots.keys()
     if len(more) > (known.unanswered is not None):
-        raise Lost(f"snapshots that nobody asked for: {more}")
-    for name in more:
-        assert known.unanswered is not None
-        known.snapshots[name] = known.unanswered
-    known.unanswered = None
+        raise Lost(f"snapshots that nobody asked for, or that were deleted: {more}")
+    known.snapshots = {name: allowed for name, allowed in known.snapshots.items() if name in listed}
+    known.snapshots |= {name: known.unanswered for name in more if known.unanswered is not None}
+    known.unanswered, known.purging, known.purged = None, False, set()
     if not listed or rng.random() > OFTEN:
         return 0
     check_restored(data, rng.choice(sorted(listed)), known, scratch / "restored")
@@ -57,9 +56,7 @@ def _state(document: StoredDocument) -> State:
     """The state of a restored document, whose vector is that of its version."""
     state = state_of({"id": document.doc_id, "text": document.text, "metadata": document.metadata})
     assert document.vector is not None
-    if (
-        len(document.vector) == DIM
-        and np.abs(document.vector - unit(vector_of(document.doc_id, state[0]))).max() > 1e-4
-    ):
+    sent = unit(vector_of(document.doc_id, state[0]))
+    if len(document.vector) == DIM and abs(document.vector @ sent - 1) > SCORE:  # not what a model made
         raise Lost(f"{document.doc_id} was restored with another vector")
     return state

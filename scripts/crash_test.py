@@ -159,7 +159,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="campaigns at once, of the seeds from --seed on")
     parser.add_argument("--model", default="none", help="FUNNEL_MODEL of the server; none sends vectors")
     parser.add_argument(
-        "--upkeep", default="rotation", help=f"long works that may go on, of {', '.join(UPKEEP)} (default: %(default)s)"
+        "--upkeep",
+        default=",".join(UPKEEP),
+        help=f"long works that may go on, of {', '.join(UPKEEP)} (default: %(default)s)",
     )
     parser.add_argument("--exec-every", type=int, default=20, help="every so many rounds a new process; 1: always")
     parser.add_argument("--plant", choices=PLANTED, help="a defect that the campaign must find")

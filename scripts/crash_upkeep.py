@@ -17,6 +17,7 @@ from crash_known import Lost, Moment
 BUSY = 409  # one work at a time
 PAUSE = 0.2  # seconds between works, at most
 KEPT = 3  # snapshots
+PURGED = 0.2  # of the compactions delete snapshots
 
 
 class Upkeep(UntilKilled):
@@ -24,20 +25,22 @@ class Upkeep(UntilKilled):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.begun = threading.Event()
+        self.begun, self.working = threading.Event(), False
 
     def work(self, client: httpx.Client, method: str, path: str, **more: Any) -> dict[str, Any] | None:
         """The summary of some work, or None when another one was going on."""
         summary: dict[str, Any] = {}
-        headers = {"accept": NDJSON["content-type"]}
+        headers = {"accept": NDJSON["content-type"], "content-type": "application/json"}
         with client.stream(method, path, headers=headers, **more) as answer:
             if answer.status_code == BUSY:
                 return None
             if answer.status_code != 200:
                 raise Lost(f"{path} answered {answer.status_code}: {answer.read()[:500]!r}")
+            self.working = True
             for line in answer.iter_lines():
                 self.begun.set()
                 summary = json.loads(line)
+            self.working = False
         if summary.get("type") != "summary" or summary["status"] not in (200, BUSY):
             raise Lost(f"{method} {path} ended with {summary}")
         return summary if summary["status"] == 200 else None
@@ -67,12 +70,23 @@ class Rotating(Upkeep):
 
 
 class Compacting(Upkeep):
-    """Compactions."""
+    """Compactions; what they may not change is seen by everybody else."""
 
     def step(self, client: httpx.Client) -> None:
-        """One compaction; what it may not change is seen by everybody else."""
-        self.work(client, "POST", "/compact")
+        """One compaction, which now and then deletes the snapshots that hold what it erased."""
+        self.known.purging = self.random.random() < PURGED
+        summary = self.work(client, "POST", "/compact", params={"purge_snapshots": self.known.purging})
+        if summary is not None:
+            self.answered(summary)
+        self.known.purging = False
         self.pause()
+
+    def answered(self, summary: dict[str, Any]) -> None:
+        """What the answer says of itself."""
+        if summary["purged_snapshots"]:
+            self.known.purge(summary["snapshots_with_erased_rows"])
+        if summary["erased"] > summary["rows_before"]:
+            raise Lost(f"a compaction erased more rows than there were: {summary}")
 
 
 class Snapshotting(Upkeep):
@@ -83,20 +97,21 @@ class Snapshotting(Upkeep):
     def step(self, client: httpx.Client) -> None:
         """One snapshot."""
         self.asked = self.known.moment()
-        summary = self.work(client, "POST", "/snapshots")
+        summary = self.work(client, "POST", "/snapshots", json={})
         if summary is not None:
-            self.known.snapshots[summary["name"]] = self.known.since(self.asked)
+            self.known.keep(summary["name"], self.known.since(self.asked))
         self.asked = None
         while len(self.known.snapshots) > KEPT:
-            self.delete(client, next(iter(self.known.snapshots)))
+            self.delete(client)
         self.pause()
 
-    def delete(self, client: httpx.Client, name: str) -> None:
-        """Delete a snapshot, which may be there until that is answered."""
-        self.known.unanswered = self.known.snapshots.pop(name)
+    def delete(self, client: httpx.Client) -> None:
+        """Delete the oldest, which may be there until that is answered."""
+        name, self.known.unanswered = self.known.oldest()
         answer = client.delete(f"/snapshots/{name}")
-        if answer.status_code != 200:
-            raise Lost(f"deleting a snapshot was answered with {answer.status_code}: {answer.text[:500]}")
+        purged = answer.status_code == 404 and (self.known.purging or name in self.known.purged)
+        if answer.status_code != 200 and not purged:
+            raise Lost(f"deleting snapshot {name} was answered with {answer.status_code}: {answer.text[:500]}")
         self.known.unanswered = None
 
     def finish(self) -> None:
