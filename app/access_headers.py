@@ -1,6 +1,5 @@
 """Headers that every answer carries, so that a browser does nothing with it that was not meant."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DATA = "default-src 'none'; frame-ancestors 'none'"
@@ -17,6 +16,8 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
+RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+PAGE_RAW = [(b"content-security-policy", PAGE.encode()), *RAW[1:]]
 
 
 class Headers:
@@ -40,9 +41,6 @@ class Headers:
 
 def complete(message: Message) -> None:
     """Add the headers that are missing; a page gets the policy of pages."""
-    headers = MutableHeaders(raw=list(message["headers"]))
-    if headers.get("content-type", "").startswith("text/html"):
-        headers.setdefault("content-security-policy", PAGE)
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
-    message["headers"] = headers.raw
+    said = dict(message["headers"])
+    raw = PAGE_RAW if said.get(b"content-type", b"").startswith(b"text/html") else RAW
+    message["headers"] = [*message["headers"], *(pair for pair in raw if pair[0] not in said)]
