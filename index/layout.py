@@ -1,16 +1,14 @@
 """Every file of a data directory, by name."""
 
 import fcntl
-import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from index.errors import StoreFormat, StoreLocked
-
-FORMAT_VERSION = 1
+from index.errors import StoreLocked
+from index.manifest import check_manifest, write_manifest
 
 
 @dataclass(frozen=True)
@@ -79,28 +77,13 @@ class Layout:
         self.snapshots.mkdir(exist_ok=True)
         for directory in (self.collection.parent, self.root):  # before the manifest says that they are there
             sync_directory(directory)
-        record = {"format": "funnel-search", "version": FORMAT_VERSION, "created": int(time.time())}
-        temporary = self.manifest.with_suffix(".tmp")
-        with temporary.open("w") as file:
-            json.dump(record, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.manifest)
+        write_manifest(self.manifest, int(time.time()))
         for directory in (self.root, self.root.parent):
             sync_directory(directory)
 
     def check_format(self) -> None:
-        """Raise StoreFormat unless the manifest is one of ours and of this version."""
-        try:
-            record = json.loads(self.manifest.read_text())
-            name, version = record["format"], record["version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreFormat(f"{self.manifest} is not a funnel-search manifest: {error}") from None
-        if name != "funnel-search" or version != FORMAT_VERSION:
-            raise StoreFormat(
-                f"{self.root} has format {name!r} version {version}; this program reads version {FORMAT_VERSION}. "
-                "Open it with the newer funnel-search that wrote it"
-            )
+        """Raise StoreFormat unless the manifest is one of ours, undamaged, and of this version."""
+        check_manifest(self.manifest)
 
 
 def acquire_lock(layout: Layout) -> IO[str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from index import merger
 from index.document import Document
-from index.layout import FORMAT_VERSION
+from index.manifest import FORMAT_VERSION
 from index.options import StoreOptions
 from index.query import Query
 from index.rotation import QueryMap, Rotation

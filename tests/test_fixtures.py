@@ -11,7 +11,7 @@ from make_fixture import FILTER, OPTIONS, ROOT, answers, fill, packed, rows
 
 from index.document import Document
 from index.errors import StoreFormat
-from index.layout import FORMAT_VERSION
+from index.manifest import FORMAT_VERSION
 from index.query import Query
 from index.store import Store
 from index.verify import verify
