@@ -1,7 +1,6 @@
 """What the routes work with: opened once, closed in reverse order."""
 
 import logging
-import os
 from asyncio import Event, Lock
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +19,7 @@ from app.metrics import Metrics
 from app.pools import Pool
 from app.recalling import Recalls, open_recalls
 from app.reservoir import Reservoir
-from app.settings import Settings, SettingsError, store_options, unknown_variables
+from app.settings import Settings, SettingsError, store_options, unknown_variables, variables
 from app.truth import Truth, open_truth
 from index.space import Space
 from index.store import Store
@@ -109,7 +108,7 @@ async def open_service(
             settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, recall, easing,
             stopping,
         )  # fmt: skip
-        for warning in filter(None, (service.notice, unknown_variables(os.environ))):
+        for warning in filter(None, (service.notice, unknown_variables(variables()))):
             log.warning(warning)
         yield service
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from app.cli_connect import own_key
 from app.cli_output import progress_bar
 from app.client import Client, ClientError
 
@@ -66,6 +67,8 @@ def bodies(info: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def examples(url: str, info: dict[str, Any]) -> Iterator[str]:
     """Command lines to paste; without a model they make up a vector of the right width."""
     header = "-H 'content-type: application/json'"
+    if own_key(url):
+        header += ' -H "authorization: Bearer $FUNNEL_API_KEY"'  # never the key itself: it would stay on the screen
     if info["model"] is not None:
         for body in bodies(info):
             yield f"curl -s {url}/search {header} \\\n    -d '{json.dumps(body)}'"
@@ -93,7 +96,7 @@ def main() -> int:
         return 2
     url, data_dir = sys.argv[1:]
     try:
-        with Client(url) as client:
+        with Client(url, api_key=own_key(url)) as client:
             if os.environ.get("FUNNEL_DEMO") != "0" and client.info()["model"] is not None:
                 fill(client, Path(data_dir) / "demo-corpus")
             show(url, client)

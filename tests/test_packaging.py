@@ -63,6 +63,25 @@ def test_container_is_locked_down(service: dict[str, Any]) -> None:
     assert {volume.split(":")[1] for volume in service["volumes"]} == {"/data", "/cache"}
 
 
+def test_container_without_a_key_is_for_this_machine_alone(service: dict[str, Any]) -> None:
+    """Compose lets it listen without a key, and publishes it on the loopback address; the image by itself does not."""
+    assert service["environment"]["FUNNEL_ALLOW_NO_KEY"] == "1"
+    assert [port.split(":")[0] for port in service["ports"]] == ["127.0.0.1"]
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "FUNNEL_HOST=0.0.0.0" in image
+    assert "NO_KEY" not in image
+
+
+def test_container_takes_a_key_from_a_secret() -> None:
+    """The lines of docker-compose.yml that say "secret", without their #, are one."""
+    lines = (ROOT / "docker-compose.yml").read_text("utf-8").splitlines()
+    uncommented = [line.replace("# ", "", 1) if "# secret" in line else line for line in lines]
+    compose = yaml.safe_load("\n".join(uncommented))
+    assert compose["services"]["funnel"]["secrets"] == ["api-key"]
+    assert compose["services"]["funnel"]["environment"]["FUNNEL_API_KEY_FILE"] == "/run/secrets/api-key"
+    assert compose["secrets"] == {"api-key": {"file": "./api-key"}}
+
+
 def test_env_file_switches_the_model(service: dict[str, Any]) -> None:
     """A line of .env reaches the service, which needs no .env to start, and cannot move it to another port."""
     assert service["env_file"] == [{"path": ".env", "required": False}]
