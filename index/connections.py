@@ -3,16 +3,18 @@
 import sqlite3
 from pathlib import Path
 
-from index.errors import FunnelError, StorageFull, StoreBusy
+from index.errors import FunnelError, StorageFull, StoreBusy, StoreUnavailable
 
 
 def failure(error: Exception, path: Path) -> FunnelError | None:
-    """What has nothing to do with the bytes of the file: a full disk, or a lock of another process."""
+    """What has nothing to do with the bytes of the file: a full or failing disk, or a lock of another process."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
     if code == sqlite3.SQLITE_FULL:
         return StorageFull(f"no space left for {path}: {error}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"another process has locked {path}: {error}")
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreUnavailable(f"{path} cannot be read or written: {error}")
     return None
 
 

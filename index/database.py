@@ -75,9 +75,14 @@ class Documents:
         self.path = path
         self._open(initial)
         self._pool: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()  # None: closed
-        for _ in range(readers):
-            self._pool.put(connect(path, "ro"))
-        self._readers, self._closing = readers, False
+        self._readers, self._closing = 0, False
+        try:
+            for _ in range(readers):
+                self._pool.put(connect(path, "ro"))
+                self._readers += 1
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StoreUnavailable(f"{path} cannot be opened for reading: {error}") from error
         self._held: list[sqlite3.Connection] = []  # the readers' connections, while nobody else has any
 
     def _open(self, initial: State | None = None) -> None:

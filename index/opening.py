@@ -43,6 +43,12 @@ class Opened:
     view: View
     saved_rows: int  # rows of the shortlist snapshot that was read
 
+    def close(self) -> None:
+        """Give everything back: no store has been made of it."""
+        self.vectors.close()
+        self.documents.close()
+        self.lock.close()
+
 
 def peeked(path: Path) -> State | None:
     """The state of the index in a directory, without opening it; None when there is none."""

@@ -31,6 +31,7 @@ from index.errors import (
 from index.layout import Layout, sync_directory
 from index.room import require_room
 from index.snapshot_file import Meter, Record, record_of, write_snapshot
+from index.told import told
 from index.view import View
 
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
@@ -84,12 +85,13 @@ class Snapshots:
         return path
 
     def delete(self, name: str) -> None:
-        """Remove a snapshot durably; SnapshotNotFound when there is none."""
-        try:
-            self.path(name).unlink()
-        except FileNotFoundError:
-            raise SnapshotNotFound(f"there is no snapshot {name!r}") from None
-        sync_directory(self._layout.snapshots)
+        """Remove a snapshot durably; SnapshotNotFound when there is none, StoreUnavailable when nobody knows."""
+        with told(f"the snapshot {name!r} may be there or not"):
+            try:
+                self.path(name).unlink()
+            except FileNotFoundError:
+                raise SnapshotNotFound(f"there is no snapshot {name!r}") from None
+            sync_directory(self._layout.snapshots)
 
     def older_than(self, generation: int) -> Names:
         """Names of snapshots of earlier generations, which may hold rows erased since; with those that cannot be read.

@@ -31,6 +31,7 @@ from index.searching import Searcher
 from index.shadow import Shadow, shadow
 from index.space import Space
 from index.statistics import statistics
+from index.told import told
 from index.upkeep import Upkeep
 from index.vectors import VectorFile
 from index.view import View
@@ -63,9 +64,14 @@ class Store(Upkeep):
         """Open a data directory, making it if there is none.
 
         `space` None opens what is there with its own space. Raises FingerprintMismatch when the index was made
-        in another space, StoreLocked, StoreCorrupt, StoreFormat.
+        in another space, StoreLocked, StoreCorrupt, StoreFormat, StorageFull, StoreUnavailable.
         """
-        return cls(open_directory(Path(path), space, options), options)
+        with told(f"{path} cannot be opened"), ExitStack() as stack:
+            opened = open_directory(Path(path), space, options)
+            stack.callback(opened.close)
+            store = cls(opened, options)
+            stack.pop_all()
+            return store
 
     @staticmethod
     def stored_space(path: Path) -> Space | None:

@@ -13,6 +13,7 @@ from index.options import StoreOptions
 from index.rotation import QueryMap, Rotation
 from index.rotator import Rotator
 from index.snapshots import Snapshots
+from index.told import told
 from index.writer import Writer
 
 
@@ -67,7 +68,8 @@ class Upkeep:
         MaintenanceBusy, StorageFull with the bytes needed and free, StoreCorrupt for a damaged live row, StoreBusy
         when another process has the documents file open, StoreUnavailable.
         """
-        report = self._compactor.compact(progress or _silent)
+        with told("the compaction failed, nothing was changed"):
+            report = self._compactor.compact(progress or _silent)
         return {**report, "snapshots_with_erased_rows": self.snapshots.older_than(report["generation"])}
 
     def close_upkeep(self) -> None:
