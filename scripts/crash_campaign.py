@@ -244,7 +244,8 @@ class Campaign:
             self.counts["offline_ended" if process.wait() == 0 else "offline_kills"] += 1
 
     def _commands(self) -> list[list[str]]:
-        return [["verify"]] if self.options.with_vectors else [["verify"], ["reindex"]]
+        commands = [["verify"], ["compact", "--data-dir", str(self.data)]]
+        return commands if self.options.with_vectors else [*commands, ["reindex"]]
 
     def summary(self) -> dict[str, Any]:
         """The counts, for people and for docs/results."""

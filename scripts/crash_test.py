@@ -145,7 +145,9 @@ def replay(source: Path, seed: int, number: int, options: Options) -> Show:
         with tempfile.TemporaryDirectory(prefix="funnel-replay-") as folder:
             shutil.copytree(source, Path(folder) / str(seed) / f"before-{number}")
             show = campaigns(Path(folder), replace(options, seed=seed, kills=1), 1, number)
-        if any(kind != "done" for kind, _ in show.ends.values()):
+        ((kind, what),) = show.ends.values()
+        if kind != "done":
+            what["folder"] = str(source)  # that of the attempt is gone
             break
         console.print(f"attempt {attempt + 1}: nothing lost")
     return show

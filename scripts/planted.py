@@ -13,7 +13,7 @@ import random
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +82,22 @@ def late_vectors() -> None:
 
 
 def half_a_document() -> None:
-    """The inverted metadata of a document is committed a moment after the document, now and then."""
+    """Some of the metadata of a document is now and then not in the table that filters look at."""
     from index import documents as table
 
-    now = table._index_metadata
+    whole = table.index_metadata
 
-    def later(db: sqlite3.Connection, row: int, fresh: Any) -> None:
-        now(db, row, list(fresh)[:-1] if random.random() < SELDOM else fresh)
+    def half(db: sqlite3.Connection, fresh: Iterable[tuple[int, Iterable[Any]]]) -> None:
+        whole(db, [(row, list(entries)[random.random() < SELDOM :]) for row, entries in fresh])
 
-    table._index_metadata = later
+    table.index_metadata = half
+
+
+def forgetful_compaction() -> None:
+    """A compaction forgets what metadata changed in place while it copied."""
+    from index.next_generation import NextGeneration
+
+    NextGeneration._repainted = lambda self: set()  # type: ignore[method-assign]
 
 
 def skip_fsync() -> None:
@@ -109,7 +116,8 @@ def skip_fsync() -> None:
 PLANTED: dict[str, Callable[[], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        acknowledge_before_commit, drop_tombstone, keep_old_row, late_vectors, half_a_document, skip_fsync
+        acknowledge_before_commit, drop_tombstone, keep_old_row, late_vectors, half_a_document,
+        forgetful_compaction, skip_fsync,
     )
 }  # fmt: skip
 SHOWN_BY_KILLS = [name for name in PLANTED if name != "skip-fsync"]
