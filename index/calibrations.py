@@ -77,7 +77,7 @@ class Calibrations:
             return kept
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             log.warning("the calibration in %s cannot be read and is made again: %s", self._path, error)
             return None
 

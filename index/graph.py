@@ -128,7 +128,13 @@ class Graph:
             raise StoreCorrupt(f"cannot read {path}: {error.strerror}") from None
         if actual != expected:
             raise StoreCorrupt(f"{path} does not match its checksum: expected {expected}, found {actual}")
-        return cls(faiss.read_index(str(path)))
+        try:
+            index = faiss.read_index(str(path))
+        except (RuntimeError, MemoryError) as error:
+            raise StoreCorrupt(f"{path} cannot be read: {error}") from None
+        if not isinstance(index, faiss.IndexHNSW):
+            raise StoreCorrupt(f"{path} holds no HNSW graph but {type(index).__name__}")
+        return cls(index)
 
 
 def checksum(path: Path) -> int:

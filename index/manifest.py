@@ -29,7 +29,7 @@ def check_manifest(path: Path) -> None:
         text = path.read_text()
         record = json.loads(text)
         name, version, expected = record["format"], record["version"], record.pop("crc32", None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreFormat(f"{path} is not a {FORMAT} manifest: {error}; {MEND}") from None
     if expected is not None and expected != (actual := _checksum(record)):
         raise StoreFormat(f"{path} does not match its checksum: expected {expected}, found {actual}; {MEND}")

@@ -11,14 +11,17 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
 from index.layout import Layout, sync_directory
+from index.record import read_record
 from index.rotation import QueryMap, Rotation
 
+WHAT = "the record of rotation and query map"
 FORGET = "Its vectors and texts are whole: bring the file back, or give it up with `funnel verify --forget-damaged`"
 
 
@@ -69,17 +72,20 @@ def parts(record: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | N
     """The records of rotation and query map in `state.rotation`."""
     if record is None:
         return None, None
-    try:
-        both = json.loads(record)
-        return both["rotation"], both["query_map"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreCorrupt(f"the record of the rotation cannot be read: {error!r}") from None
+    both = read_record(record, WHAT)
+    for name in ("rotation", "query_map"):
+        if not isinstance(both.get(name), dict | None):
+            raise StoreCorrupt(f"{WHAT} cannot be read: {name} is no object but {type(both[name]).__name__}")
+    return both.get("rotation"), both.get("query_map")
 
 
 def load_matrices(record: str | None, directory: Path, dim: int) -> Matrices:
     """Rotation and query map with their matrices; StoreCorrupt, with the way out, when a file is lost or damaged."""
     rotation, query_map = parts(record)
-    return Matrices(_rotation(rotation, directory, dim), _query_map(query_map, directory, dim))
+    try:
+        return Matrices(_rotation(rotation, directory, dim), _query_map(query_map, directory, dim))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreCorrupt(f"{WHAT} cannot be read: {error!r}") from None
 
 
 def _rotation(record: dict[str, Any] | None, directory: Path, dim: int) -> Rotation | None:
@@ -113,10 +119,26 @@ def load_matrix(path: Path, expected: int, dim: int) -> np.ndarray:
         raise StoreCorrupt(f"cannot read {path}: {error.strerror}. {FORGET}") from None
     if (actual := zlib.crc32(data)) != expected:
         raise StoreCorrupt(f"{path} does not match its checksum: expected {expected}, found {actual}. {FORGET}")
-    matrix: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-    if matrix.shape != (dim, dim):
-        raise StoreCorrupt(f"{path} holds a matrix of shape {matrix.shape}, expected {(dim, dim)}. {FORGET}")
-    return matrix
+    try:
+        shape, dtype = _described(data)
+    except (ValueError, SyntaxError, TokenError) as error:
+        raise StoreCorrupt(f"{path} is no .npy file: {error}. {FORGET}") from None
+    if shape != (dim, dim) or dtype != np.float32:
+        found = f"a matrix of {dtype} and shape {shape}"
+        raise StoreCorrupt(f"{path} holds {found}, expected {(dim, dim)} of float32. {FORGET}")
+    try:
+        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
+    except ValueError as error:
+        raise StoreCorrupt(f"{path} cannot be read: {error}. {FORGET}") from None
+
+
+def _described(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type by the header of a .npy file, before there is memory for so many numbers."""
+    file = io.BytesIO(data)
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"version {version}, expected (1, 0)")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 def packed(matrix: np.ndarray) -> tuple[bytes, int]:

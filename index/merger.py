@@ -19,6 +19,7 @@ from index.graph import Graph
 from index.jobs import Adopt, Job
 from index.layout import Layout, sync_directory
 from index.options import StoreOptions
+from index.record import read_record
 from index.view import View
 from index.writer import Writer
 
@@ -166,10 +167,10 @@ def load_snapshot(record: str | None, directory: Path, dim: int, rows: int) -> G
     """The saved graph, or None (and why, in the log) when there is none that fits."""
     if record is None:
         return None
-    snapshot = json.loads(record)
     try:
+        snapshot = read_record(record, "its record")
         graph = Graph.load(directory / Path(snapshot["file"]).name, snapshot["checksum"])
-    except (StoreCorrupt, RuntimeError) as error:
+    except (StoreCorrupt, KeyError, TypeError, ValueError) as error:
         log.warning("the shortlist snapshot cannot be used and will be rebuilt: %s", error)
         return None
     if graph.dim != dim or graph.rows > rows:

@@ -5,6 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from index.errors import StoreCorrupt
+from index.record import read_record
+
 FingerprintValue = str | int | float | bool | None
 
 
@@ -56,5 +59,9 @@ class Space:
 
     @classmethod
     def from_json(cls, text: str) -> "Space":
-        """Inverse of `to_json`."""
-        return cls(**json.loads(text))
+        """Inverse of `to_json`; raises StoreCorrupt."""
+        record = read_record(text, "the space of the index")
+        try:
+            return cls(**record)
+        except (ValueError, TypeError) as error:
+            raise StoreCorrupt(f"the space of the index cannot be read: {error}") from None

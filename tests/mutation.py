@@ -66,7 +66,7 @@ def mutated(*seeds: bytes) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=200) | st.tuples(st.sampled_from(seeds), edits).map(_edited)
 
 
-def deep(depth: int = 100_000) -> bytes:
+def deep(depth: int = 20_000) -> bytes:
     """JSON that is nested deeper than any stack."""
     return b"[" * depth + b"]" * depth
 
