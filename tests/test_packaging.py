@@ -1,5 +1,6 @@
 """What is promised about the package, its pins and its container."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,22 @@ def test_pins_are_plain_versions(pins: dict[str, str]) -> None:
     assert pins["torch"] == "2.13.0"
     assert not [version for version in pins.values() if "+" in version or "/" in version]
     assert not [name for name in pins if name.startswith("nvidia") or name == "funnel-search"]
+
+
+def test_the_lock_holds_the_pinned_versions_with_hashes(pins: dict[str, str]) -> None:
+    """Every package the service needs but torch, as constraints.txt pins it, each with its hashes, from nowhere named;
+    `scripts/audit --lock` makes it again."""
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    found = re.findall(
+        r"^([a-z0-9-]+)==([^\s;]+)[^\n]*((?:\\\n    --hash=sha256:[0-9a-f]{64} ?)+)$", text, re.MULTILINE
+    )
+    locked = {name: version for name, version, _ in found}
+    assert len(found) == len(re.findall(r"^[a-z]", text, re.MULTILINE))
+    needed = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    assert needed - set(locked) == {"torch"}
+    assert {name: version for name, version in locked.items() if pins.get(name, version) != version} == {}
+    assert len(set(locked) & set(pins)) > 40
+    assert "://" not in text
 
 
 def test_nothing_is_installed_for_nothing(pins: dict[str, str]) -> None:
