@@ -11,9 +11,10 @@ from rich.table import Table
 from app.cli_connect import must_exist, unlocked
 from app.cli_output import print_json, progress_bar
 from app.settings import Settings, SettingsError, load_settings, store_options
+from index.check import Report
 from index.forgetting import forget_damaged
 from index.readahead import read_ahead
-from index.verify import Report, verify
+from index.verify import verify
 
 STOP_FIRST = "stop the service that has it first"
 
@@ -80,7 +81,10 @@ def _settings(**options: Any) -> Settings:
 
 
 def _as_json(report: Report) -> dict[str, Any]:
-    checks = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in report.checks]
+    checks = [
+        {"name": check.name, "ok": check.ok, "detail": check.detail, "advice": "" if check.ok else check.advice}
+        for check in report.checks
+    ]
     return {"ok": report.ok, "count": report.count, "checks": checks}
 
 
@@ -89,5 +93,8 @@ def _print_report(report: Report, settings: Settings) -> None:
     for check in report.checks:
         table.add_row(check.name, "[green]ok[/green]" if check.ok else "[red]wrong[/red]", escape(check.detail))
     Console().print(table)
+    for check in report.checks:
+        if not check.ok:
+            typer.echo(f"{check.name}: {check.detail}. {check.advice}", err=True)
     verdict = "all is well" if report.ok else "something is wrong"
     typer.echo(f"{settings.data_dir}: {report.count:,} documents, {verdict}")

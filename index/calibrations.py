@@ -25,6 +25,11 @@ class Calibrations:
         self._path = layout.calibration
         self._kept = self._loaded()
 
+    @property
+    def kept(self) -> Calibration | None:
+        """The one in the file, whatever it was made for; None when there is none, or it cannot be read."""
+        return self._kept
+
     def of(self, view: View) -> Calibration | None:
         """The calibration, if it was made for such a view: another model, rotation or first stage voids it."""
         kept = self._kept

@@ -1,6 +1,5 @@
 """Opening a data directory: lock, format, fingerprint, vectors, shortlist, and the first view."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,14 +17,16 @@ from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.integrity import read_block
 from index.layout import Layout, acquire_lock
+from index.log_file import check_log_file, log_path
 from index.making import make_documents
-from index.matrices import Matrices, load_matrices, parts
+from index.matrices import Matrices, load_matrices
 from index.merger import load_snapshot
 from index.options import StoreOptions
 from index.rotation import check_prefix, fitted
 from index.shortlist import Shortlist
 from index.space import Space
 from index.vectors import VectorFile
+from index.verify_files import named_files
 from index.view import View
 
 BLOCK = 16_384  # rows read at a time when prefixes are made again
@@ -65,6 +66,7 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         lock = acquire_lock(layout)
         stack.callback(lock.close)
         _prepare(layout, space, options)
+        check_log_file(log_path(layout))
         documents = Documents(layout.documents)
         stack.callback(documents.close)
         state = documents.state()
@@ -136,12 +138,7 @@ def _agreed_space(stored: Space, asked: Space | None) -> Space:
 
 def _remove_strays(layout: Layout, state: State) -> None:
     """Delete vectors, snapshots and matrices that the state does not name: left-overs of interrupted rewrites."""
-    named = {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
-    if state.snapshot is not None:
-        named.add(json.loads(state.snapshot)["file"])
-    if state.pending is not None:
-        named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
-    named |= {part["file"] for part in parts(state.rotation) if part}
+    named = named_files(layout, state)
     for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*", "documents.compact*"):
         for path in layout.collection.glob(pattern):
             if path.name not in named:

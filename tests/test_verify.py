@@ -20,7 +20,8 @@ from index_cases import GRAPH, SPACE, fill, opened, unit_vectors, until
 
 COUNT = 1_200
 V = unit_vectors(COUNT)
-NAMES = ["documents file", "rows", "texts and metadata", "inverted metadata", "shortlist snapshot"]
+NAMES = ["manifest", "write-ahead log", "snapshots", "calibration", "documents file", "rows", "ids"]
+NAMES += ["texts and metadata", "inverted metadata", "other files", "shortlist snapshot"]
 NAMES += ["vector checksums", "vector norms"]
 
 
@@ -157,3 +158,40 @@ def test_what_cannot_be_looked_at_is_an_error(layout: Layout, tmp_path: Path) ->
         verify(tmp_path / "none")
     with Store.open(layout.root, None), pytest.raises(StoreLocked):
         verify(layout.root)
+
+
+@pytest.mark.parametrize(
+    ("damage", "check", "detail"),
+    [
+        (lambda at: flip(at.manifest, 30), "manifest", "manifest"),
+        (lambda at: at.calibration.write_text("{}"), "calibration", "checksum"),
+        (lambda at: (at.snapshots / "a.tar").write_bytes(bytes(100)), "snapshots", "a.tar"),
+    ],
+)
+def test_files_beside_are_checked(layout: Layout, damage: Callable[[Layout], None], check: str, detail: str) -> None:
+    """Each finding says what is lost and what to do."""
+    damage(layout)
+    (found,) = (one for one in verify(layout.root).checks if not one.ok)
+    assert (found.name, detail in found.detail) == (check, True)
+    assert "lost" in found.advice or "derived" in found.advice
+
+
+def test_a_snapshot_is_read_to_its_last_byte(layout: Layout) -> None:
+    """A whole one passes; any flipped bit in it is found."""
+    with Store.open(layout.root, None) as store:
+        store.snapshots.make(name="kept")
+    path = layout.snapshots / "kept.tar"
+    assert verify(layout.root).ok
+    for offset in range(3_000, path.stat().st_size - 1_024, path.stat().st_size // 7):
+        kept = path.read_bytes()
+        flip(path, offset)
+        assert [one.name for one in verify(layout.root).checks if not one.ok] == ["snapshots"]
+        path.write_bytes(kept)
+
+
+def test_other_files_are_named(layout: Layout) -> None:
+    """They are no fault."""
+    (layout.collection / "vectors-7.bin").write_text("left")
+    (found,) = (one for one in verify(layout.root).checks if one.name == "other files")
+    assert found.ok
+    assert "vectors-7.bin" in found.detail

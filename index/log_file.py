@@ -1,0 +1,77 @@
+"""Damage inside SQLite's write-ahead log, which SQLite takes for its end: what follows would be lost in silence.
+
+Every frame has a checksum that goes on from the one before. A torn write is the last thing in a log: whatever was
+synced before it is whole. One broken frame with two commits after it, whose own checksums hold, was broken later.
+"""
+
+import struct
+from pathlib import Path
+
+from index.check import Check
+from index.errors import StoreCorrupt
+from index.layout import Layout
+from index.seal import REPAIR
+
+HEADER, FRAME, PAGE = 32, 24, 4_096  # bytes
+SALT_BYTES = 7  # of 8 that header and frames have in common when one bit of them is flipped
+MAGIC = 0x377F0682  # the last bit says in which byte order checksums are made: this machine's
+SYNCED = 2  # commits that follow a broken frame: the first of them was synced before the second was written
+
+
+def check_log(layout: Layout) -> Check:
+    """Whether the log of a directory that nobody has open is whole up to its last commit."""
+    try:
+        frames = check_log_file(log_path(layout))
+    except StoreCorrupt as error:
+        lost = "`funnel repair` keeps what came before it, saves the log in a file, and names what that leaves open"
+        return Check("write-ahead log", False, str(error), lost)
+    return Check("write-ahead log", True, f"{frames} frames" if frames else "none")
+
+
+def log_path(layout: Layout) -> Path:
+    """SQLite's log beside the documents; it is there while they are open, and after a crash."""
+    return layout.documents.with_name(f"{layout.documents.name}-wal")
+
+
+def check_log_file(path: Path) -> int:
+    """The number of whole frames from the beginning; StoreCorrupt when acknowledged commits follow a broken one."""
+    data = path.read_bytes() if path.exists() else b""
+    seeds = _header(data)
+    salt = data[16:24] if seeds else data[HEADER + 8 : HEADER + 16]  # a header that is damaged has frames of its own
+    broken, whole, commits = (None if seeds else "the header"), 0, 0
+    if not seeds and sum(a == b for a, b in zip(salt, data[16:24], strict=False)) < SALT_BYTES:
+        return 0  # it was torn when the log began anew: what follows is in the documents file
+    for number, start in enumerate(range(HEADER, len(data) - FRAME - PAGE + 1, FRAME + PAGE)):
+        frame = data[start : start + FRAME + PAGE]
+        stored = struct.unpack(">2I", frame[16:FRAME])
+        sums = {_sum(frame[:8] + frame[FRAME:], seed) for seed in seeds}
+        sound = frame[8:16] == salt and (stored in sums or not seeds)
+        if broken is None and sound:
+            whole = number + 1
+        elif broken is None:
+            broken = f"frame {number}"
+        elif not sound:
+            break
+        else:
+            commits += frame[4:8] != bytes(4)
+        seeds = {stored} if sound else {stored, *sums}  # which of the two is damaged tells the next frame
+    if broken is not None and commits >= SYNCED:
+        raise StoreCorrupt(f"{broken} of {path} is damaged, and {commits} commits follow it; {REPAIR}")
+    return whole
+
+
+def _header(data: bytes) -> set[tuple[int, int]]:
+    """The checksum that the first frame goes on from; none when the header does not match it."""
+    if len(data) < HEADER or struct.unpack(">I", data[:4])[0] & ~1 != MAGIC:
+        return set()
+    stored: tuple[int, int] = struct.unpack(">2I", data[HEADER - 8 : HEADER])
+    return {stored} & {_sum(data[: HEADER - 8], (0, 0))}
+
+
+def _sum(data: bytes, seed: tuple[int, int]) -> tuple[int, int]:
+    """SQLite's checksum of a multiple of 8 bytes, going on from `seed`, as this machine makes it."""
+    s0, s1 = seed
+    for x0, x1 in struct.iter_unpack("=2I", data):
+        s0 = (s0 + x0 + s1) & 0xFFFFFFFF
+        s1 = (s1 + x1 + s0) & 0xFFFFFFFF
+    return s0, s1

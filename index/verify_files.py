@@ -1,0 +1,84 @@
+"""Checks of what stands beside documents and vectors: manifest, calibration, snapshots, files that nobody names."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from index.archive import SUMS, chunks_of, next_header, parsed_sums
+from index.calibrations import Calibrations
+from index.check import Check
+from index.database import State
+from index.errors import FunnelError, StoreCorrupt, StoreFormat
+from index.layout import Layout
+from index.matrices import parts
+
+
+def check_manifest(layout: Layout) -> Check:
+    """Whether the manifest says what it was written to say."""
+    try:
+        layout.check_format()
+    except StoreFormat as error:
+        return Check("manifest", False, str(error), "`funnel repair` writes it again; nothing is lost but its date")
+    return Check("manifest", True, f"format {json.loads(layout.manifest.read_text())['version']}")
+
+
+def check_calibration(layout: Layout) -> Check:
+    """Whether the calibration can be read; it is derived."""
+    if not layout.calibration.exists():
+        return Check("calibration", True, "none")
+    kept = Calibrations(layout).kept
+    if kept is None:
+        return Check("calibration", False, "it does not match its checksum", "derived: `funnel recall` makes it again")
+    return Check("calibration", True, f"{kept.calibration_id} of {kept.queries} queries")
+
+
+def check_snapshots(layout: Layout) -> Check:
+    """Whether every snapshot matches the checksums at its end."""
+    wrong = []
+    files = sorted(layout.snapshots.glob("*.tar"))
+    for path in files:
+        try:
+            check_snapshot(path)
+        except (OSError, FunnelError) as error:
+            wrong.append(f"{path.name}: {error}")
+    advice = "lost: what these snapshots held; delete them, and make another one from the index"
+    return Check("snapshots", not wrong, "; ".join(wrong) if wrong else f"{len(files)} agree with their sums", advice)
+
+
+def check_snapshot(path: Path) -> None:
+    """Raise StoreCorrupt or StoreFormat unless every member of a snapshot matches its SHA-256, and none is missing."""
+    actual: dict[str, str] = {}
+    with path.open("rb") as file:
+        while (found := next_header(file)) is not None:
+            chunks = chunks_of(file, *found)
+            if found[0] == SUMS:
+                if parsed_sums(b"".join(chunks)) != actual:
+                    raise StoreCorrupt(f"a member of {path} does not match its checksum")
+                return
+            digest = hashlib.sha256()
+            for chunk in chunks:
+                digest.update(chunk)
+            actual[found[0]] = digest.hexdigest()
+    raise StoreCorrupt(f"{path} has no {SUMS}")
+
+
+def check_strays(layout: Layout, state: State) -> Check:
+    """Files that nothing names: left-overs, which the next start removes, or somebody else's."""
+    named = named_files(layout, state) | {layout.documents.name, layout.calibration.name}
+    named |= {f"{layout.documents.name}-wal", f"{layout.documents.name}-shm"}
+    strays = sorted(path.name for path in layout.collection.iterdir() if path.name not in named)
+    strays += sorted(path.name for path in layout.snapshots.glob("*") if path.suffix != ".tar")
+    return Check("other files", True, f"nothing names {', '.join(strays)}" if strays else "none")
+
+
+def named_files(layout: Layout, state: State) -> set[str]:
+    """Names of the files that the state names; StoreCorrupt when a record in it cannot be read."""
+    named = {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
+    if state.pending is not None:
+        named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
+    try:
+        if state.snapshot is not None:
+            named.add(json.loads(state.snapshot)["file"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreCorrupt(f"the record of the shortlist's snapshot cannot be read: {error!r}") from None
+    return named | {part["file"] for part in parts(state.rotation) if part}
