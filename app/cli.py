@@ -11,6 +11,7 @@ import typer
 
 from app.cli_compact import compact
 from app.cli_evaluate import evaluate
+from app.cli_export import export
 from app.cli_key import key
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
@@ -236,6 +237,7 @@ app.command()(key)
 app.command()(compact)
 app.add_typer(snapshot, name="snapshot")
 app.command()(restore)
+app.command()(export)
 app.command()(recall)
 app.command()(evaluate)
 app.command()(train)

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from app.rows import RecordError, Row
+from app.rows import RecordError, Row, with_json
 
 BATCH_ROWS = 1_024
 
 
 def parquet_rows(source: str) -> Iterator[Row]:
-    """One row a row, read in batches; null and NaN cells are left out. Raises RecordError."""
+    """One row a row, read in batches; null and NaN cells are left out, `metadata` may be JSON. Raises RecordError."""
     rows = (row for batch in _open(source).iter_batches(BATCH_ROWS) for row in batch.to_pylist())
     with _told(source):
         for line, row in enumerate(rows, 1):
-            yield line, {name: cell for name, value in row.items() if (cell := plain(value)) is not None}, None
+            yield with_json(line, {name: cell for name, value in row.items() if (cell := plain(value)) is not None})
 
 
 def count_parquet(source: str) -> int:
@@ -39,14 +39,21 @@ def plain(value: Any) -> Any:
 
 
 def _open(source: str) -> Any:
-    try:
+    with needs_pyarrow(source):
         from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise RecordError(
-            f"{source}: Parquet needs pyarrow, which is not here: pip install 'funnel-search[parquet]'"
-        ) from None
     with _told(source):
         return ParquetFile(source)
+
+
+@contextmanager
+def needs_pyarrow(what: str) -> Iterator[None]:
+    """Around an import of it: RecordError, with what to install, where it is missing."""
+    try:
+        yield
+    except ImportError:
+        raise RecordError(
+            f"{what}: Parquet needs pyarrow, which is not here: pip install 'funnel-search[parquet]'"
+        ) from None
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def document(row: dict[str, Any], fields: Fields = DEFAULT_FIELDS) -> dict[str, 
     title = _text(row, fields.title, needed=False)
     text = _text(row, fields.text, needed=not title and row.get("vector") is None) or ""
     made: dict[str, Any] = {"id": _id(row, fields) or content_id(title, text), "text": text}
-    if title:
+    if title is not None:
         made["title"] = title
     if metadata := _metadata(row, fields):
         made["metadata"] = metadata

@@ -39,7 +39,7 @@ def csv_rows(source: str) -> Iterator[Row]:
         if len(cells) != len(names):
             yield line, None, f"expected {len(names)} columns, got {len(cells)}"
         else:
-            yield _csv_row(line, {n: c for n, c in zip(names, cells, strict=True) if c != ""})
+            yield with_json(line, {n: c for n, c in zip(names, cells, strict=True) if c != ""})
 
 
 def number(cell: Any) -> Any:
@@ -110,12 +110,14 @@ def _dialect(source: str) -> dict[str, Any]:
     return {}
 
 
-def _csv_row(line: int, row: dict[str, Any]) -> Row:
+def with_json(line: int, row: dict[str, Any]) -> Row:
+    """The row of a table, its columns `metadata` and `vector` read as JSON where they hold it as text."""
     for name in ("metadata", "vector"):
-        if row.get(name, "")[:1] in ("{", "["):
+        cell = row.get(name)
+        if isinstance(cell, str) and cell[:1] in ("{", "["):
             try:
-                row[name] = json.loads(row[name])
-            except ValueError as error:
+                row[name] = json.loads(cell)
+            except (ValueError, RecursionError) as error:
                 return line, None, f"column {name!r} is not JSON: {error}"
     return line, row, None
 
