@@ -26,6 +26,7 @@ class Access:
     origins: frozenset[str]
     closed: tuple[str, ...]
     rate: RateLimit | None
+    exposed: bool = False  # without a key, on an address that other machines may reach
 
     def knows_host(self, name: str | None) -> bool:
         """Whether a name is one that this service may be asked by."""
@@ -49,6 +50,8 @@ class Access:
         if self.keys:
             counted = ", ".join(f"{kind} {count}" for kind, count in self.keys.counts.items())
             return f"keys: {counted}"
+        if self.exposed:
+            return "no key (FUNNEL_ALLOW_NO_KEY): any machine or program that can connect may read and write everything"
         others = f" and {', '.join(sorted(self.hosts))}" if self.hosts else ""
         return f"no key: answers to localhost, 127.0.0.1 and [::1]{others} alone, and to no page of another site"
 
@@ -63,6 +66,7 @@ def open_access(settings: Settings) -> Access:
         checked_origins(settings.cors_origins, bool(keys)),
         (() if settings.docs else DOCS) + (METRICS if settings.metrics == "closed" else ()),
         None if settings.rate_limit is None else RateLimit(settings.rate_limit, settings.rate_burst),
+        not is_loopback(settings.host),
     )
 
 

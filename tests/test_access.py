@@ -262,6 +262,17 @@ def test_what_protects_the_service_is_said_at_its_start(tmp_path: Path, caplog: 
         with running(tmp_path / "b"):
             assert any("no key: answers to localhost" in line for line in caplog.messages)
     assert open_access(Settings(_env_file=None, read_key=f"{READ},{INGEST}")).summary == "keys: read 2"
+    exposed = open_access(Settings(_env_file=None, host="0.0.0.0", allow_no_key=True)).summary
+    assert "any machine or program that can connect may read and write everything" in exposed
+
+
+def test_trust_in_the_code_of_a_model_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, at the start, and only when somebody gave it."""
+    with caplog.at_level(logging.WARNING, "app.main"):
+        with running(tmp_path / "a"):
+            assert not caplog.messages
+        with running(tmp_path / "b", trust_remote_code=True):
+            assert [line for line in caplog.messages if "FUNNEL_TRUST_REMOTE_CODE" in line]
 
 
 def test_metrics_and_docs_can_be_opened_and_closed(tmp_path: Path) -> None:
