@@ -51,7 +51,7 @@ class Applying:
             loop.call_soon_threadsafe(told)
 
         try:
-            self.answer = await self._service.calls.run(self._work, progress)
+            self.answer = await self._service.writes.run(self._work, progress)
         finally:
             self._gone = True
 

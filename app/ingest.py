@@ -152,7 +152,7 @@ class Ingest:
     async def _write(
         self, documents: list[Document], vectors: dict[int, np.ndarray], atomic: bool = False
     ) -> list[Outcome]:
-        return await self._service.calls.run(
+        return await self._service.writes.run(
             self._service.store.write, documents, vectors, mode=self._mode, atomic=atomic
         )
 

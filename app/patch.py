@@ -40,7 +40,7 @@ async def _attempt(service: Service, doc_id: str, changes: PatchRequest) -> dict
         return merge_patch(now.metadata, changes.metadata)
 
     try:
-        outcome = await service.calls.run(service.store.update_metadata, doc_id, change)
+        outcome = await service.writes.run(service.store.update_metadata, doc_id, change)
     except Moved:
         return None
     return {"id": doc_id, "status": outcome.status, "truncated": False}
@@ -52,7 +52,7 @@ async def _embedded(service: Service, document: Document) -> dict[str, Any]:
         raise Refused("no-model", "this service has no model: to change the text, ingest it with its vector")
     made = await service.encoder.documents([document.embedded_text])
     vectors = {0: made.vectors[0]}
-    (outcome,) = await service.calls.run(service.store.write, [document], vectors, mode="update_only")
+    (outcome,) = await service.writes.run(service.store.write, [document], vectors, mode="update_only")
     if outcome.status == "missing":
         raise missing(document.doc_id)
     return {"id": document.doc_id, "status": outcome.status, "truncated": bool(made.truncated[0])}

@@ -49,6 +49,8 @@ class Bounded(HttpToolsProtocol):
         """Take the connection, or refuse it when there are too many."""
         super().connection_made(transport)
         self._head = self._headers = self._raw = 0
+        self._inside = False  # a message whose head is here and whose end is not
+        self._running: RequestResponseCycle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._left = 0  # bytes that the client has not taken
         if len(self.connections) > self.most_connections:
@@ -57,9 +59,13 @@ class Bounded(HttpToolsProtocol):
             self._within("head", self.head_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Forget the timers, and what waits behind the request that runs: uvicorn tells only the last one."""
         for name in list(self._timers):
             self._done(name)
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -67,7 +73,7 @@ class Bounded(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         begun = "head" in self._timers
-        if not begun and (self.cycle is None or self.cycle.response_complete):
+        if not begun and not self._inside and (self.cycle is None or self.cycle.response_complete):
             self._head = 0
             self._within("head", self.head_seconds, self._late)
         super().data_received(data)
@@ -94,6 +100,7 @@ class Bounded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is here."""
         self._done("head")
+        self._inside = True
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -101,6 +108,7 @@ class Bounded(HttpToolsProtocol):
         of many times what can be answered, refusing is most of the work."""
         if len(self.tasks) >= self.most_requests and cycle.scope["path"] not in (*ALWAYS, READY):
             app = Refusal(f"{self.most_requests} requests are waiting already, which is the limit")
+        self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -113,6 +121,7 @@ class Bounded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The body is here."""
         self._done("linger")
+        self._inside = False
         super().on_message_complete()
 
     def pause_writing(self) -> None:

@@ -39,8 +39,8 @@ async def delete_documents(request: Request, service: ServiceDep) -> Response:
     """Delete by ids, or all that match a filter; durable when answered. Ids that are not stored are no error."""
     body = await read_json(request, DeleteRequest, service.settings.max_body_bytes)
     if body.filter is not None:
-        return json_answer({"deleted": await service.calls.run(service.store.delete_where, body.filter)})
-    return json_answer({"deleted": await service.calls.run(service.store.delete, body.ids or [])})
+        return json_answer({"deleted": await service.writes.run(service.store.delete_where, body.filter)})
+    return json_answer({"deleted": await service.writes.run(service.store.delete, body.ids or [])})
 
 
 @router.post(
@@ -102,7 +102,7 @@ async def patch_document(id: DocId, request: Request, service: ServiceDep) -> Re
 @router.delete("/{id:path}", summary="Delete a document", response_model=Deleted, responses=problems_of(404, 503, 507))
 async def delete_document(id: DocId, service: ServiceDep) -> Response:
     """Delete one document, durably."""
-    deleted = await service.calls.run(service.store.delete, [id])
+    deleted = await service.writes.run(service.store.delete, [id])
     if not deleted:
         raise missing(id)
     return json_answer({"deleted": deleted})

@@ -41,7 +41,7 @@ async def get_recall(service: ServiceDep) -> Response:
 @router.delete("/recall", summary="Cancel the run", response_model=RecallStatus, responses=problems_of(503))
 async def delete_recall(service: ServiceDep) -> Response:
     """Give up what waits or runs; a run that is cancelled has changed nothing. One that has ended stays as it is."""
-    return json_answer(await service.calls.run(_cancelled, service))
+    return json_answer(await service.writes.run(_cancelled, service))
 
 
 @router.delete(
@@ -50,7 +50,7 @@ async def delete_recall(service: ServiceDep) -> Response:
 async def delete_calibration(service: ServiceDep) -> Response:
     """Search with default shortlists again, and make no calibration until somebody asks for one or the service
     restarts. A run that is under way is cancelled."""
-    return json_answer(await service.calls.run(_forgotten, service))
+    return json_answer(await service.writes.run(_forgotten, service))
 
 
 def _cancelled(service: Service) -> dict[str, Any]:

@@ -73,13 +73,13 @@ async def put_query_map(request: Request, service: ServiceDep) -> Response:
     """Multiply every query vector by a matrix before anything else; scores change, stored vectors do not. A search
     by the id of a document does not use it."""
     body = await read_json(request, QueryMapRequest, _limit(service))
-    return json_answer(await service.calls.run(_mapped, service, QueryMap(body.matrix, body.measured)))
+    return json_answer(await service.writes.run(_mapped, service, QueryMap(body.matrix, body.measured)))
 
 
 @router.delete("/query-map", summary="Remove the query map", response_model=Matrices, responses=problems_of(503, 507))
 async def delete_query_map(service: ServiceDep) -> Response:
     """Queries are used as they are again."""
-    return json_answer(await service.calls.run(_mapped, service, None))
+    return json_answer(await service.writes.run(_mapped, service, None))
 
 
 @router.get(

@@ -76,7 +76,7 @@ async def get_snapshot(name: Name, service: ServiceDep) -> Response:
 @router.delete("/{name}", summary="Delete a snapshot", response_model=SnapshotDeleted, responses=problems_of(404, 503))
 async def delete_snapshot(name: Name, service: ServiceDep) -> Response:
     """Delete one, durably."""
-    await service.calls.run(service.store.snapshots.delete, name)
+    await service.writes.run(service.store.snapshots.delete, name)
     return json_answer({"deleted": 1})
 
 

@@ -24,7 +24,8 @@ from app.truth import Truth, open_truth
 from index.space import Space
 from index.store import Store
 
-CALL_THREADS = 8  # reads and writes of documents; writes that meet share one fsync
+READ_THREADS = 8  # reads of documents
+WRITE_THREADS = 32  # writes of documents and long work; they wait for the disk, and those that meet share one fsync
 UNTRAINED_PREFIX_DIM = 64
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Service:
     encoder: Encoder | None
     searches: Pool
     calls: Pool
+    writes: Pool
     ingests: Slots
     metrics: Metrics
     reservoir: Reservoir
@@ -56,6 +58,7 @@ class Service:
             **encoding,
             "search": self.searches.depth,
             "store": self.calls.depth,
+            "write": self.writes.depth,
             "ingest": self.ingests.taken,
         }
 
@@ -95,8 +98,10 @@ async def open_service(
             stack.callback(encoder.close)
         searches = Pool("search", settings.search_threads, settings.search_queue)
         stack.push_async_callback(anyio.to_thread.run_sync, searches.close)
-        calls = Pool("store", CALL_THREADS, settings.search_queue)
+        calls = Pool("store", READ_THREADS, settings.search_queue)
         stack.push_async_callback(anyio.to_thread.run_sync, calls.close)
+        writes = Pool("write", WRITE_THREADS, settings.search_queue)
+        stack.push_async_callback(anyio.to_thread.run_sync, writes.close)
         ingests = Slots("ingests", settings.ingest_queue)
         reservoir = Reservoir(settings.keep_queries)
         easing = Easing(settings.ease_recall, settings.search_threads, settings.default_recall)
@@ -105,8 +110,8 @@ async def open_service(
         truth = open_truth(settings, store, metrics.truth, Idle(lambda: searches.busy), recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
         service = Service(
-            settings, store, embedder, encoder, searches, calls, ingests, metrics, reservoir, truth, recall, easing,
-            stopping,
+            settings, store, embedder, encoder, searches, calls, writes, ingests, metrics, reservoir, truth, recall,
+            easing, stopping,
         )  # fmt: skip
         for warning in filter(None, (service.notice, unknown_variables(variables()))):
             log.warning(warning)

@@ -359,6 +359,7 @@ def test_a_client_that_leaves_keeps_what_was_committed(tmp_path: Path, headers: 
             "document": 0,
             "search": 0,
             "store": 0,
+            "write": 0,
             "ingest": 0,
         }
         assert threading.active_count() <= threads + 8  # the pools have filled, and nothing was added beside them

@@ -273,7 +273,7 @@ def test_what_is_applied_is_no_error_when_the_queue_is_full_by_then(
     ):
         calls.clear()
         answer = client.request(method, path, **rest)
-        assert (answer.status_code, calls) == (200, ["store"]), answer.text
+        assert (answer.status_code, calls) == (200, ["write"]), answer.text
         told = json.loads(answer.text.splitlines()[-1])
         assert told.get("status", 200) == 200
         assert {"rotation", "query_map"} <= told.keys()

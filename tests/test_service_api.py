@@ -84,7 +84,7 @@ def test_stats_count(client: TestClient) -> None:
     stats = client.get("/stats").json()
     assert stats["count"] == 5
     assert stats["disk_bytes"]["vectors"] > 0
-    assert set(stats["waiting"]) == {"query", "document", "search", "store", "ingest"}
+    assert set(stats["waiting"]) == {"query", "document", "search", "store", "write", "ingest"}
 
 
 def test_metrics_count_what_happened(tmp_path: Path) -> None:
