@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
+from index import leftovers
 from index.build import Progress
 from index.calibrations import Calibrations
 from index.database import Documents, StillRead
@@ -70,6 +71,7 @@ class Compactor:
         numbers: list[int] = []
         base: View = self.writer.submit(Swap(lambda db, view: self._begin(db, view, numbers)))
         if base.all_live:
+            self.documents.truncate()  # metadata that was changed in place is in older pages still
             return base, base
         self._check_room(base)
         made = NextGeneration(
@@ -114,7 +116,7 @@ class Compactor:
                 view = self._exchanged(made, record)
             except Exception:
                 if self._undone(made.base):
-                    path.unlink(missing_ok=True)
+                    leftovers.remove([path])
                 raise
             self.merger.saved(view, path if record else None)
             return view

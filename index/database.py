@@ -174,6 +174,14 @@ class Documents:
             while self._held:
                 self._pool.put(self._held.pop())
 
+    def truncate(self) -> None:
+        """Empty the WAL, in which old versions of pages are; raises StoreBusy when readers keep it for a second."""
+        with closing(connect(self.path, "rw")) as db:
+            db.execute("PRAGMA busy_timeout=1000")
+            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreBusy(f"the WAL of {self.path} is still read; try again")
+
     @property
     def read(self) -> bool:
         """Whether anybody reads at this moment."""
@@ -188,19 +196,24 @@ class Documents:
         for reader in self._held:
             reader.close()
         try:
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")  # tells errors, which `close` does not
+            self.checkpoint()
             self._writer.close()  # the last one: SQLite removes the WAL
             if (wal := self.path.with_name(f"{self.path.name}-wal")).exists():
                 raise StoreBusy(f"{wal} stays: another process has {self.path} open; close it there")
             sync_directory(self.path.parent)  # a WAL that came back would be read into the new file
             made.replace(self.path)
             sync_directory(self.path.parent)
-        except sqlite3.DatabaseError as error:
-            raise failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
         except OSError as error:
             raise StoreUnavailable(f"{made} could not be renamed to {self.path}: {error}") from error
         finally:
             self._reopen()
+
+    def checkpoint(self) -> None:
+        """Move the WAL into the file, synced. Raises StorageFull or StoreUnavailable, which `close` does not."""
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.DatabaseError as error:
+            raise failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
 
     def _reopen(self) -> None:
         self._writer.close()

@@ -11,7 +11,7 @@ def make_documents(layout: Layout, state: State) -> None:
     temporary = layout.documents.with_suffix(".tmp")
     for left in layout.collection.glob(f"{temporary.name}*"):  # with SQLite's journals, of an interrupted start
         left.unlink()
-    with closing(Documents(temporary, state, readers=0)):
-        pass  # closing moves the WAL into the file and syncs it
+    with closing(Documents(temporary, state, readers=0)) as documents:
+        documents.checkpoint()
     temporary.replace(layout.documents)
     sync_directory(layout.collection)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from index import leftovers
 from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
 from index.layout import Layout, sync_directory
 from index.record import read_record
@@ -160,7 +161,7 @@ def write_durably(path: Path, data: bytes) -> None:
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        leftovers.remove([temporary])
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"no space left for {len(data)} bytes of {path}; nothing was changed") from None
         raise StoreUnavailable(f"writing {path} failed, nothing was changed: {error}") from error

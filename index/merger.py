@@ -13,6 +13,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from index import leftovers
 from index.batch import Batch
 from index.errors import FunnelError, StoreCorrupt
 from index.graph import Graph
@@ -89,9 +90,7 @@ class Merger:
     def saved(self, view: View, path: Path | None) -> None:
         """The state names this snapshot of the view's graph, or none: delete the others."""
         self._saved_rows = view.shortlist.graph_rows
-        for old in self._layout.collection.glob("shortlist-*.faiss"):
-            if old != path:
-                old.unlink(missing_ok=True)
+        leftovers.remove(old for old in self._layout.collection.glob("shortlist-*.faiss") if old != path)
 
     def _save(self, view: View) -> None:
         path = snapshot_path(self._layout, view)
@@ -103,8 +102,7 @@ class Merger:
                 record = save_snapshot(view, path)
                 self._writer.submit(Job(lambda batch: _record(batch, record), size=0))
             except (OSError, RuntimeError, FunnelError) as error:
-                for partial in (path, path.with_suffix(".tmp")):
-                    partial.unlink(missing_ok=True)
+                leftovers.remove((path, path.with_suffix(".tmp")))
                 log.warning("the shortlist snapshot was not saved, it will be rebuilt at the next start: %s", error)
                 return
             self.saved(view, path)

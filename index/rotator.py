@@ -11,6 +11,7 @@ from sqlite3 import Connection
 
 import numpy as np
 
+from index import leftovers
 from index.build import Build, Progress
 from index.errors import StorageFull
 from index.jobs import Swap
@@ -95,7 +96,7 @@ class Rotator:
                 view = self._writer.submit(Swap(lambda db, newest: build.swap(db, newest, record)))
             except Exception:
                 if self._writer.broken is None:
-                    path.unlink(missing_ok=True)
+                    leftovers.remove([path])
                 raise
             self._merger.saved(view, path if record else None)
 
@@ -109,9 +110,7 @@ class Rotator:
 
     def _remove_others(self, pattern: str, name: str | None) -> None:
         if self._writer.broken is None:  # else nobody knows whether the state names the old one or the new one
-            for path in self._layout.collection.glob(pattern):
-                if path.name != name:
-                    path.unlink(missing_ok=True)
+            leftovers.remove(path for path in self._layout.collection.glob(pattern) if path.name != name)
 
     def _check_open(self, what: str = "rotation") -> None:
         self._maintenance.check_open(f"a {what} was applied")
@@ -140,8 +139,7 @@ def saved(view: View, path: Path) -> str | None:
     try:
         return save_snapshot(view, path)
     except (OSError, RuntimeError) as error:  # FAISS raises RuntimeError, without the reason
-        for partial in (path, path.with_suffix(".tmp")):
-            partial.unlink(missing_ok=True)
+        leftovers.remove((path, path.with_suffix(".tmp")))
         raise StorageFull(f"the graph of the new prefixes could not be saved, nothing was changed: {error}") from None
 
 

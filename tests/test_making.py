@@ -1,9 +1,12 @@
 """The documents file of a new directory: there and whole, or not there."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
+from index.database import Documents
+from index.errors import StorageFull, StoreUnavailable
 from index.layout import Layout
 from index.store import Store
 from index_cases import SPACE, opened
@@ -11,7 +14,7 @@ from index_cases import SPACE, opened
 
 def interrupted(*_: object) -> None:
     """Where a first start is cut off."""
-    raise InterruptedError
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("step", ["replace", "sync"])
@@ -23,7 +26,7 @@ def test_a_first_start_that_is_cut_off_is_taken_up(tmp_path: Path, monkeypatch: 
             cut.setattr(Path, "replace", lambda a, b: interrupted() if a.name == "documents.tmp" else real(a, b))
         else:
             cut.setattr("index.making.sync_directory", interrupted)
-        with pytest.raises(InterruptedError):
+        with pytest.raises(KeyboardInterrupt):
             opened(tmp_path)
     assert Store.stored_space(tmp_path) == (None if step == "replace" else SPACE)
     assert Store.stored_rotation(tmp_path) == ()
@@ -41,3 +44,34 @@ def test_what_an_interrupted_start_left_is_no_obstacle(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         assert store.space == SPACE
     assert not list(layout.collection.glob("documents.tmp*"))
+
+
+def test_a_disk_that_is_full_when_the_log_is_moved_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing would say nothing, and leave a file without its last pages."""
+    with monkeypatch.context() as full:
+        full.setattr(Documents, "checkpoint", fail)
+        with pytest.raises(StorageFull):
+            opened(tmp_path)
+    assert Store.stored_space(tmp_path) is None
+    opened(tmp_path).close()
+
+
+def fail(_: Documents) -> None:
+    """No room."""
+    raise StorageFull("no space left")
+
+
+def test_a_checkpoint_tells_what_closing_hides(tmp_path: Path) -> None:
+    """The error of a file that may not grow."""
+    opened(tmp_path).close()
+    documents = Documents(Layout(tmp_path).documents, readers=0)
+    with documents.transaction() as db:
+        db.execute("INSERT INTO documents VALUES (0, 'a', NULL, ?, '{}', x'', x'')", ("text" * 50_000,))
+    before, (soft, hard) = documents.path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before + 8192, hard))
+    try:
+        with pytest.raises(StoreUnavailable, match="documents"):
+            documents.checkpoint()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        documents.close()
