@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app import matrix_requests, recall_requests, requests, snapshot_requests
+from app import compact_requests, matrix_requests, recall_requests, requests, snapshot_requests
 from app.access import Access
 from app.access_rights import Right
 from app.problems import MEDIA_TYPE, PROBLEMS
@@ -20,6 +20,7 @@ KEYS = {
 }
 REFERENCE = "#/components/schemas/{model}"
 BODIES: tuple[type[BaseModel], ...] = (
+    compact_requests.CompactRequest,
     matrix_requests.EmbeddingsRequest,
     matrix_requests.QueryMapRequest,
     matrix_requests.RotationRequest,

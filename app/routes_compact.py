@@ -5,19 +5,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.applying import Applying, applied
+from app.body import JSON, decode, read, validate
+from app.compact_requests import CompactRequest
 from app.compact_responses import Compacted
-from app.openapi import problems_of
+from app.openapi import problems_of, reference
 from app.service import ServiceDep
 from index.build import Progress
 
 router = APIRouter(tags=["service"])
+MAX_BODY = 4_096
 
 
 @router.post(
     "/compact",
     summary="Erase what was deleted",
     response_model=Compacted,
-    responses=problems_of(409, 415, 422, 500, 503, 507),
+    responses=problems_of(400, 409, 413, 415, 422, 500, 503, 507),
+    openapi_extra={"requestBody": {"content": {JSON: {"schema": reference(CompactRequest)}}}},
 )
 async def compact(
     request: Request,
@@ -33,6 +37,8 @@ async def compact(
     Needs free disk space for a copy of what is live (507 with both numbers). With `Accept: application/x-ndjson` the
     answer has progress lines and a summary at the end; a client that goes away before the end has changed nothing.
     """
+    if body := await read(request, MAX_BODY):
+        validate(CompactRequest, decode(body))
     store = service.store
 
     def work(progress: Progress) -> dict[str, Any]:

@@ -53,6 +53,9 @@ def test_the_answer_tells_what_was_erased(tmp_path: Path) -> None:
         assert (stats["dead_rows"], stats["advice"]) == (0, None)
         assert client.post("/compact", headers=JSON).json()["erased"] == 0
         assert_problem(client.post("/compact?purge=true", headers=JSON), 422, "validation")
+        assert client.post("/compact", json={}).json()["erased"] == 0
+        assert_problem(client.post("/compact", json={"purge_snapshots": True}), 422, "validation")
+        assert_problem(client.post("/compact"), 415, "unsupported-media-type")  # as a page of another site would
 
 
 def test_progress_is_told_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
