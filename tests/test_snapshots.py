@@ -12,7 +12,7 @@ import tarfile
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from index.errors import (
 )
 from index.query import Query
 from index.rotation import QueryMap, Rotation
+from index.space import Space
 from index.store import Store
 from index_cases import GRAPH, fill, opened, principal, unit_vectors, until
 
@@ -251,6 +252,22 @@ def test_a_compaction_meanwhile_makes_it_begin_again(store: Store, monkeypatch: 
         store.snapshots.make()
 
 
+def test_a_real_compaction_meanwhile(store: Store) -> None:
+    """The snapshot is of the new generation; an older one is told as holding erased rows, and purged."""
+    store.snapshots.make(name="before")
+    answers: list[dict[str, Any]] = []
+
+    def compact(done: int, total: int) -> None:
+        if not answers and (store.layout.snapshots / "meanwhile.tmp").exists():
+            answers.append(store.compact())
+
+    record = store.snapshots.make(compact, name="meanwhile")
+    assert (record["generation"], record["rows"], record["count"]) == (2, 1_350, 1_350)
+    assert answers[0]["snapshots_with_erased_rows"] == ["before"]
+    store.snapshots.purge(store.snapshots.older_than(store.view.generation))
+    assert [found["name"] for found in store.snapshots.list()] == ["meanwhile"]
+
+
 def test_a_file_that_vanishes_is_looked_for_again_or_missed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rotation that was replaced while the documents were copied; a file that the index still names is damage."""
     store.rotate(Rotation(principal(V), (16, 8), "pca"))
@@ -451,3 +468,56 @@ def test_killed_anywhere_leaves_a_whole_one_or_none(tmp_path: Path) -> None:
     assert ends[0] == []
     assert ends[-1] == [200]
     assert interrupted > 5
+
+
+@pytest.mark.long
+def test_searches_do_not_wait_for_a_snapshot(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Median and 99th percentile of searches and single writes while snapshots follow each other, over those before."""
+    rng = np.random.default_rng(0)
+    with opened(tmp_path / "data", space=Space(768, 64, {"model": "test"})) as store:
+        for start in range(0, 60_000, 5_000):
+            vectors = rng.standard_normal((5_000, 768)).astype(np.float32)
+            fill(store, vectors, start=start)
+        before = timings(store)
+        stop, made = threading.Event(), []
+
+        def make() -> None:
+            while not stop.is_set():
+                begun = time.perf_counter()
+                record = store.snapshots.make()
+                made.append((record["bytes"], time.perf_counter() - begun))
+                store.snapshots.delete(record["name"])
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        try:
+            during = timings(store)
+        finally:
+            stop.set()
+            thread.join()
+    assert made
+    record_property("snapshots", len(made))
+    record_property("snapshot_bytes", made[0][0])
+    record_property("snapshot_seconds", round(float(np.median([seconds for _, seconds in made])), 3))
+    for name in before:
+        for percent in (50, 99):
+            one, other = (float(np.percentile(part[name], percent)) for part in (before, during))
+            record_property(f"{name}_ms_p{percent}", f"{one * 1e3:.2f} idle, {other * 1e3:.2f} during snapshots")
+            record_property(f"{name}_ratio_p{percent}", round(other / one, 2))
+    assert np.median(during["search"]) < 3 * np.median(before["search"])
+
+
+def timings(store: Store, seconds: float = 15) -> dict[str, list[float]]:
+    """Seconds of searches and of single writes, one after the other."""
+    rng, taken = np.random.default_rng(1), {"search": [], "write": []}
+    end, number = time.monotonic() + seconds, int(time.monotonic() * 1e3)
+    while time.monotonic() < end:
+        for _ in range(10):
+            query, begun = rng.standard_normal(768).astype(np.float32), time.perf_counter()
+            store.search(query, Query(limit=10))
+            taken["search"].append(time.perf_counter() - begun)
+        number += 1
+        begun = time.perf_counter()
+        fill(store, rng.standard_normal((1, 768)).astype(np.float32), start=number)
+        taken["write"].append(time.perf_counter() - begun)
+    return taken
