@@ -3,11 +3,13 @@ FROM python:3.11-slim-bookworm AS build
 
 # Where torch comes from: PyTorch's CPU builds when they answer within 3 seconds, else pip's own index.
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+# Every other package has to have the hash of requirements.lock; empty, where a mirror builds packages again.
+ARG LOCKED=1
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 
 # The dependencies first: they change less often than the code, and their layer is kept.
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE ./
 COPY scripts/install scripts/
 COPY app/__init__.py app/
 COPY index/__init__.py index/

@@ -64,6 +64,15 @@ def test_the_lock_holds_the_pinned_versions_with_hashes(pins: dict[str, str]) ->
     assert "://" not in text
 
 
+def test_the_image_takes_locked_packages_alone() -> None:
+    """Unless somebody who builds it says otherwise; the flag is in the environment of scripts/install."""
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "\nARG LOCKED=1\n" in image
+    assert image.index("ARG LOCKED=1") < image.index("RUN ./scripts/install")
+    assert "requirements.lock" in image
+    assert "${LOCKED-}" in (ROOT / "scripts" / "install").read_text("utf-8")
+
+
 def test_nothing_is_installed_for_nothing(pins: dict[str, str]) -> None:
     """The service has no websockets and never reloads its code, so that it needs no packages for that."""
     assert not {"websockets", "watchfiles"} & set(pins)
