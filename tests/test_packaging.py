@@ -73,6 +73,15 @@ def test_the_image_takes_locked_packages_alone() -> None:
     assert "${LOCKED-}" in (ROOT / "scripts" / "install").read_text("utf-8")
 
 
+def test_the_image_can_see_what_it_copies() -> None:
+    """.dockerignore lets through every file and folder that the Dockerfile takes from here."""
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    taken = {name for line in lines if line.startswith("COPY ") and "--from" not in line for name in line.split()[1:-1]}
+    shown = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    assert {name for name in taken if not {name, name.split("/")[0]} & shown} == set()
+    assert all((ROOT / name).exists() for name in taken)
+
+
 def test_nothing_is_installed_for_nothing(pins: dict[str, str]) -> None:
     """The service has no websockets and never reloads its code, so that it needs no packages for that."""
     assert not {"websockets", "watchfiles"} & set(pins)
