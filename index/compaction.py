@@ -14,6 +14,7 @@ from typing import Any
 from index import leftovers
 from index.build import Progress
 from index.calibrations import Calibrations
+from index.copying import told
 from index.database import Documents, StillRead
 from index.errors import FunnelError
 from index.graph import LINKS
@@ -54,7 +55,8 @@ class Compactor:
             self._check_open()
             before = disk_bytes(self.layout)["total"]
             try:
-                base, view = self._compacted(progress)
+                with told(self.layout.collection):
+                    base, view = self._compacted(progress)
             finally:
                 self.writer.repainted = None
             return {

@@ -31,7 +31,7 @@ class Copy:
         """Make the file with the tables of `source`, and no documents."""
         self.path, self._numbers = path, numbers
         discard(path)
-        with _told(path):
+        with told(path):
             self._db = connect(path, "rwc")
             for pragma in PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
@@ -43,7 +43,7 @@ class Copy:
 
     def add(self, source: sqlite3.Connection, start: int, stop: int) -> None:
         """Copy the documents that are in rows [start, stop) now."""
-        with _told(self.path):
+        with told(self.path):
             sql = f"SELECT row, {COLUMNS} FROM documents WHERE row >= ? AND row < ? ORDER BY row"
             found = source.execute(sql, (start, stop)).fetchall()
             rows = self._numbers.of([row for row, *_ in found]).tolist()
@@ -58,7 +58,7 @@ class Copy:
 
     def remove(self, rows: Sequence[int]) -> None:
         """Forget the documents of these rows, where they were copied."""
-        with _told(self.path):
+        with told(self.path):
             self._db.execute("BEGIN")
             for old in self._stored(rows):
                 table.remove(self._db, old)
@@ -66,7 +66,7 @@ class Copy:
 
     def repaint(self, source: sqlite3.Connection, rows: Sequence[int]) -> None:
         """Take over the metadata that these rows have now, where they were copied."""
-        with _told(self.path):
+        with told(self.path):
             self._db.execute("BEGIN")
             for row in rows:
                 now = source.execute("SELECT metadata FROM documents WHERE row = ?", (row,)).fetchone()
@@ -79,7 +79,7 @@ class Copy:
         state = source.execute("SELECT * FROM state").fetchone()
         marks = ", ".join("?" * len(state))
         settings = ", ".join(f"{column} = ?" for column in changes)
-        with _told(self.path):
+        with told(self.path):
             self._db.execute("BEGIN")
             self._db.execute("DELETE FROM state")
             self._db.execute(f"INSERT INTO state VALUES ({marks})", state)
@@ -90,7 +90,7 @@ class Copy:
 
     def sync(self) -> None:
         """What was copied so far is on disk."""
-        with _told(self.path):
+        with told(self.path):
             descriptor = os.open(self.path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -120,7 +120,7 @@ def discard(path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """What goes wrong with the file, as errors of the index."""
     try:
         yield
@@ -129,4 +129,4 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"no space left for {path}: {error}") from None
-        raise StoreUnavailable(f"syncing {path} failed: {error}") from error
+        raise StoreUnavailable(f"writing {path} failed: {error}") from error

@@ -5,6 +5,7 @@ deleted before it began leave no byte in it; those deleted meanwhile stay as dea
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from sqlite3 import Connection
 
@@ -52,14 +53,11 @@ class NextGeneration:
         self._layout, self._options, self._old = layout, options, writer.vectors
         self._total = 2 * base.rows + 2 * base.count
         self.rotation = _renumbered(base.rotation, self.numbers)
-        discard_files(layout, number)
-        self.vectors = VectorFile(layout.vectors(number), layout.checksums(number), base.codec, create=True)
-        with documents.reader() as db:
-            self._copy = Copy(layout.collection / FILE, db, self.numbers)
+        self._files = ExitStack()
 
     def run(self) -> None:
         """Copy the rows of the view, make their prefixes, then catch up with commits since."""
-        self.vectors.reserve(self.base.count)
+        self._create()
         self._copy_vectors(self.base, 0, self.base.rows)
         for start, stop in _spans(0, self.base.rows, BATCH):
             self._tell(self.base.rows + start)
@@ -104,9 +102,18 @@ class NextGeneration:
 
     def discard(self) -> None:
         """Leave nothing of it."""
-        self._copy.close()
-        self.vectors.close()
+        self._files.close()
         discard_files(self._layout, self._number)
+
+    def _create(self) -> None:
+        discard_files(self._layout, self._number)
+        paths = self._layout.vectors(self._number), self._layout.checksums(self._number)
+        self.vectors = VectorFile(*paths, self.base.codec, create=True)
+        self._files.callback(self.vectors.close)
+        self.vectors.reserve(self.base.count)
+        with self._documents.reader() as db:
+            self._copy = Copy(self._layout.collection / FILE, db, self.numbers)
+        self._files.callback(self._copy.close)
 
     def _view(self, newest: View) -> View:
         """A view under the new numbers; its shortlist is still that of the old ones."""

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +111,15 @@ def test_a_graph_a_rotation_and_a_query_map_stay_in_force(tmp_path: Path) -> Non
         assert (store.view.shortlist.graph_rows, seen(store, exact=True)) == (1_000, exact)
 
 
-PHASES = [0, 1_500, 3_000, 3_001, STEPS]  # vectors, documents, prefixes, and the last moment
+PHASES = {"vectors": 0, "documents": 1_500, "prefixes": 3_000, "graph": 4_001, "last": STEPS}
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("options", [FLAT, GRAPH], ids=["flat", "graph"])
-def test_what_is_written_meanwhile_is_there(tmp_path: Path, phase: int, options: StoreOptions) -> None:
+@pytest.mark.parametrize(
+    ("options", "phase"),
+    [*((FLAT, phase) for phase in PHASES if phase != "graph"), (GRAPH, "graph"), (GRAPH, "last")],
+    ids=lambda value: value if isinstance(value, str) else value.shortlist_index,
+)
+def test_what_is_written_meanwhile_is_there(tmp_path: Path, phase: str, options: StoreOptions) -> None:
     """New documents, upserts of old and of new ones, deletes, and metadata changed twice, at every phase."""
     with prepared(tmp_path, options) as store:
         known = {d.doc_id: (d.text, d.metadata) for d in store.scroll(10_000)[0]}
@@ -123,7 +127,7 @@ def test_what_is_written_meanwhile_is_there(tmp_path: Path, phase: int, options:
 
         def meddle(at: int, total: int) -> None:
             nonlocal done
-            if not done and at >= phase:
+            if not done and at >= PHASES[phase]:
                 done = True
                 change(store, known)
 
@@ -234,11 +238,16 @@ def test_the_disk_space_is_back(tmp_path: Path) -> None:
 
 
 def test_nothing_dead_is_nothing_to_do(tmp_path: Path) -> None:
-    """The generation stays."""
+    """The generation stays; what metadata was before it changed in place is gone all the same."""
     with opened(tmp_path / "data") as store:
-        fill(store, V[:10])
+        fill(store, V[:100], lambda i: {"v": secret(i, 0)})
+        for doc_id in numbered(100)[::3]:
+            store.update_metadata(doc_id, lambda _: {"v": "other"})
+        assert "text" in remains(tmp_path, [0, 3, 99], V)
         report = store.compact()
-        assert (report["erased"], report["generation"], report["rows_after"]) == (0, 1, 10)
+        assert (report["erased"], report["generation"], report["rows_after"]) == (0, 1, 100)
+        assert "text" not in remains(tmp_path, list(range(0, 100, 3)), V)
+        assert "text" in remains(tmp_path, [1], V)
 
 
 def test_an_index_of_which_all_is_deleted_is_empty_and_of_use(tmp_path: Path) -> None:
@@ -392,6 +401,45 @@ def test_a_disk_that_fills_up_meanwhile_changes_nothing(
         assert (names(store), listing(store)) == (kept, before)
         fill(store, V[:5], start=9_000)
         assert store.compact()["rows_after"] == 1_005
+
+
+@contextmanager
+def small_disk(path: Path, mebibytes: int) -> Iterator[Path]:
+    """A disk of its own that can be filled up."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(path)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a tmpfs cannot be mounted here: {error}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.mark.parametrize("left", [16, 600, 1_200])
+def test_a_disk_that_is_full_for_real_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """With so many KiB left: of three steps each meets the end of the disk, as if others had taken what was free."""
+    monkeypatch.setattr(compaction, "require_room", lambda *_: None)
+    wide = unit_vectors(1_000, 256)
+    with small_disk(tmp_path / "disk", 32) as disk, opened(disk / "data", space=Space(256, 64, {})) as store:
+        texts = [Document(doc_id, f"{doc_id} {'long text ' * 120}") for doc_id in numbered(1_000)]
+        store.write(texts, dict(enumerate(wide)))
+        store.delete(numbered(1_000)[::10])
+        kept, before = names(store), listing(store)
+        ballast = disk / "ballast"
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, room.shutil.disk_usage(disk).free - (left << 10))
+        with pytest.raises(StorageFull):
+            store.compact()
+        assert (names(store), listing(store), store.view.generation) == (kept, before, 1)
+        ballast.unlink()
+        assert store.compact()["erased"] == 100
+        assert listing(store) == before
+        fill(store, unit_vectors(5, 256), start=9_000)
 
 
 def test_a_damaged_live_row_stops_it(tmp_path: Path) -> None:
