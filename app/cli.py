@@ -15,6 +15,7 @@ from app.cli_export import export
 from app.cli_key import key
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
+from app.cli_repair import repair
 from app.cli_snapshots import restore, snapshot
 from app.cli_train import train
 
@@ -239,6 +240,7 @@ app.add_typer(snapshot, name="snapshot")
 app.command()(restore)
 app.command()(export)
 app.command()(recall)
+app.command()(repair)
 app.command()(evaluate)
 app.command()(train)
 

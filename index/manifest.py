@@ -12,6 +12,19 @@ FORMAT, FORMAT_VERSION = "funnel-search", 1
 MEND = "`funnel repair` writes it again"
 
 
+class NewerFormat(StoreFormat):
+    """It is whole, and of another version than this program reads."""
+
+
+def created_of(path: Path, documents: Path) -> int:
+    """When the directory was made, from its manifest; from the documents file when that says nothing any more."""
+    try:
+        check_manifest(path)
+        return int(json.loads(path.read_text())["created"])
+    except StoreFormat:
+        return int(documents.stat().st_mtime)
+
+
 def write_manifest(path: Path, created: int) -> None:
     """Put a manifest in place, `created` in seconds since 1970; its directory is not synced yet."""
     record = {"format": FORMAT, "version": FORMAT_VERSION, "created": created}
@@ -34,7 +47,7 @@ def check_manifest(path: Path) -> None:
     if expected is not None and expected != (actual := _checksum(record)):
         raise StoreFormat(f"{path} does not match its checksum: expected {expected}, found {actual}; {MEND}")
     if name != FORMAT or version != FORMAT_VERSION:
-        raise StoreFormat(
+        raise NewerFormat(
             f"{path.parent} has format {name!r} version {version}; this program reads version {FORMAT_VERSION}. "
             f"Open it with the newer {FORMAT} that wrote it"
         )
