@@ -17,7 +17,7 @@ from index.errors import FunnelError, StoreBusy, StoreCorrupt, StoreUnavailable,
 from index.layout import sync_directory
 from index.tables import COLUMNS, SCHEMA, State
 
-__all__ = ["SCHEMA", "Documents", "State", "StillRead", "peek"]
+__all__ = ["COLUMNS", "SCHEMA", "Documents", "State", "StillRead", "peek"]
 
 
 class StillRead(StoreBusy):
