@@ -15,6 +15,7 @@ from app.settings import Settings
 
 ALWAYS = ("/livez", "/metrics")  # answered under any load
 READY = "/readyz"
+CLOSE = (b"connection", b"close")
 SLACK = 1 << 20  # what comes beyond the largest body before it is refused
 PACE = 4_096  # bytes a second that a body brings at least, in the long run
 RESTARTED = "the service shuts down; what had not been answered by now may or may not be stored"
@@ -136,7 +137,10 @@ class Gate:
             with self._admission.one(scope) as visit:
                 await self._visited(visit, scope, receive, send)
         except (Busy, ShuttingDown) as error:
-            await (await handle(Request(scope), error))(scope, receive, send)
+            answer = await handle(Request(scope), error)
+            if self._admission.stopping.is_set():
+                answer.raw_headers.append(CLOSE)
+            await answer(scope, receive, send)
         return None
 
     async def _visited(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,6 +149,8 @@ class Gate:
 
         async def noted(message: Message) -> None:
             nonlocal started
+            if not started and self._admission.stopping.is_set():
+                message["headers"] = [*message["headers"], CLOSE]
             started = True
             await send(message)
 
@@ -158,4 +164,4 @@ class Gate:
 
 
 def _number(header: bytes) -> int:
-    return int(header) if header.isdigit() else 0
+    return int(header[:19]) if header.isdigit() else 0  # Python refuses to read thousands of digits
