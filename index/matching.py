@@ -11,7 +11,7 @@ from index.batch import Batch
 from index.database import Documents
 from index.document import StoredDocument
 from index.documents import by_rows, stored
-from index.errors import StoreCorrupt
+from index.errors import StoreCorrupt, ViewGone
 from index.filters import Condition, Node
 from index.postings import Postings
 from index.seal import REPAIR
@@ -29,21 +29,30 @@ class Matching:
         """Bytes held by cached bitmaps."""
         return self._postings.cached_bytes
 
-    def allowed(self, view: View, node: Node | None, exclude: str | None = None) -> Allowed | None:
+    def allowed(
+        self, view: View, node: Node | None, exclude: str | None = None, strict: bool = False
+    ) -> Allowed | None:
         """Rows that may be found, or None when that is all of them."""
         if node is None and exclude is None and view.all_live:
             return None
-        allowed = view.every if node is None else self.filtered(view, node)
+        allowed = view.every if node is None else self.filtered(view, node, strict)
         return allowed if exclude is None else self._without(view, allowed, exclude)
 
-    def filtered(self, view: View, node: Node) -> Allowed:
-        """The live rows that pass a filter."""
+    def filtered(self, view: View, node: Node, strict: bool = False) -> Allowed:
+        """The live rows that pass a filter; see `passing`."""
         with self._documents.reader(view.generation) as db:
+            return self.passing(db, view, node, strict)
 
-            def rows_of(condition: Condition) -> np.ndarray:
-                return self._postings.bitmap(db, condition, view.rows, view.epoch)
+    def passing(self, db: sqlite3.Connection, view: View, node: Node, strict: bool) -> Allowed:
+        """The same, as these documents tell. With `strict`, ViewGone when they are newer than the view: a document
+        that was written again since is not at its row any more, and at none of the view's."""
+        if strict and not as_of(db, view):
+            raise ViewGone("documents were committed since the view was made")
 
-            packed = filters.bitmap(node, rows_of, view.live)
+        def rows_of(condition: Condition) -> np.ndarray:
+            return self._postings.bitmap(db, condition, view.rows, view.epoch)
+
+        packed = filters.bitmap(node, rows_of, view.live)
         return Allowed(packed, bits.count(packed), view.rows)
 
     def _without(self, view: View, allowed: Allowed, doc_id: str) -> Allowed:

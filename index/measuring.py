@@ -78,7 +78,7 @@ class Measuring:
     ) -> Curve:
         """For the documents that match a filter; raises InvalidFilter."""
         node = None if filter is None else filters.parse(filter)
-        found = on_newest(self._newest, lambda view: (view, self._matching.allowed(view, node)))
+        found = on_newest(self._newest, lambda view, strict: (view, self._matching.allowed(view, node, strict=strict)))
         view, allowed = found
         asked.check(view)
         return Curve(view, asked, k, allowed, calibration)
@@ -111,7 +111,7 @@ class Measuring:
 
     def draw(self, size: int, seed: int = 0) -> list[StoredDocument]:
         """At most `size` documents in random order, without their vectors."""
-        return on_newest(self._newest, lambda view: self._drawn(view, size, seed))
+        return on_newest(self._newest, lambda view, _: self._drawn(view, size, seed))
 
     def _drawn(self, view: View, size: int, seed: int) -> list[StoredDocument]:
         rows = _shuffled(view, size, seed).tolist()

@@ -47,13 +47,13 @@ class Reader:
         if after:
             check_id(after)
         node = None if filter is None else filters.parse(filter)
-        return on_newest(self._newest, lambda view: self._page(view, limit, after, node, with_vector))
+        return on_newest(self._newest, lambda view, strict: self._page(view, strict, limit, after, node, with_vector))
 
     def _page(
-        self, view: View, limit: int, after: str | None, node: filters.Node | None, with_vector: bool
+        self, view: View, strict: bool, limit: int, after: str | None, node: filters.Node | None, with_vector: bool
     ) -> tuple[list[StoredDocument], str | None]:
-        allowed = None if node is None else self._matching.filtered(view, node)
         with self._documents.reader(view.generation) as db:
+            allowed = None if node is None else self._matching.passing(db, view, node, strict)
             ids = table.page(db, after, limit + 1, allowed)
             found = _checked(table.by_ids(db, ids[:limit]), ids[:limit])
             if node is not None:

@@ -15,6 +15,7 @@ from index.database import Documents
 from index.errors import SearchTimeout, ViewGone
 from index.matching import Matching
 from index.matryoshka import unit_rows
+from index.newest import MOMENT
 from index.options import StoreOptions
 from index.plan import make_plan
 from index.query import Answer, Query
@@ -52,6 +53,7 @@ class Searcher:
                 log.debug("documents moved during the search; attempt %d", attempt)
                 if attempt == ATTEMPTS:
                     raise ViewGone(f"rows were renumbered during {ATTEMPTS} searches; try again") from moved
+                time.sleep(MOMENT)
         raise AssertionError("the last attempt leaves out what moved")
 
     def _search(self, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool) -> list[Answer]:
@@ -63,7 +65,7 @@ class Searcher:
         plan = replace(make_plan(query, view.searched, view.count, self._options, most), explain=query.explain)
         if query.deadline is not None:
             _check_deadline(query.deadline)
-        allowed = self._matching.allowed(view, node, query.exclude)
+        allowed = self._matching.allowed(view, node, query.exclude, strict)
         plan, rule = resolved(plan, calibration, allowed.count if allowed else view.rows)
         rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration, rule)
         with self._documents.reader(view.generation) as db:

@@ -184,7 +184,7 @@ class Store(Upkeep):
         if filter is None:
             return self.view.count
         node = filters.parse(filter)
-        return on_newest(lambda: self.view, lambda view: self._matching.filtered(view, node)).count
+        return on_newest(lambda: self.view, lambda view, strict: self._matching.filtered(view, node, strict)).count
 
     @property
     def calibration(self) -> Calibration | None:

@@ -1,6 +1,6 @@
 """Filters, against a brute-force reading of the same metadata in Python."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """An empty store."""
     with opened(tmp_path_factory.mktemp("filters") / "data") as store:
         yield store
+
+
+def late(store: Store, before: View, calls: int = 2) -> Callable[..., View]:
+    """The newest view, but `before` for the first calls: what a request sees that began a moment ago."""
+    stale = iter([before] * calls)
+    return lambda *_: next(stale, None) or store._writer.view
 
 
 @settings(deadline=None, max_examples=150)
@@ -231,13 +237,31 @@ def test_a_hit_passes_the_filter_as_it_is_read(store: Store, monkeypatch: pytest
     before = store.view
     assert {hit.doc_id for hit in store.search(vectors, query)[0].hits} == {"0", "1"}
     store.update_metadata("1", lambda _: {"k": 2})
-    searched: list[View] = []
-
-    def newest() -> View:
-        searched.append(before if len(searched) < 2 else store.view)  # the first attempt began before the change
-        return searched[-1]
-
+    newest = late(store, before)
     monkeypatch.setattr(store._searcher, "_newest", newest)
     (answer,) = store.search(vectors, query)
     assert [(hit.doc_id, hit.metadata) for hit in answer.hits] == [("0", {"k": 1})]
-    assert searched[-1] is store.view
+
+
+def test_documents_that_are_written_again_meanwhile_match(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are at new rows, which the view does not have yet: counting, listing and searching begin again."""
+    put(store, [{"k": 1}, {"k": 1}])
+    before = store.view
+    put(store, [{"k": 1}, {"k": 1}], seed=1)
+    monkeypatch.setattr(store._searcher, "_newest", late(store, before))
+    assert len(store.search(unit_vectors(1), Query(filter={"k": 1}))[0].hits) == 2
+    monkeypatch.setattr(store._reader, "_newest", late(store, before))
+    assert matching(store, {"k": 1}) == [0, 1]
+    monkeypatch.setattr(Store, "view", property(late(store, before)))
+    assert store.count({"k": 1}) == 2
+
+
+def test_a_view_that_is_never_published(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that lost track of its disk has no newer view: after a moment, what it has is searched."""
+    put(store, [{"k": 1}, {"k": 1}])
+    before = store.view
+    put(store, [{"k": 1}, {"k": 2}, {"k": 1}], seed=1)
+    monkeypatch.setattr(store._reader, "_newest", lambda: before)
+    assert matching(store, {"k": 1}) == []
+    monkeypatch.setattr(store._searcher, "_newest", lambda: before)
+    assert store.search(unit_vectors(1), Query(filter={"k": 1}))[0].hits == []

@@ -195,7 +195,7 @@ def test_metadata_that_changes_during_a_search_is_no_damage(layout: Layout) -> N
         store.update_metadata("d00016", lambda found: {"n": 16, "even": False})
         seen = []
 
-        def stale(newest: object, node: object, exclude: object) -> object:
+        def stale(newest: object, node: object, exclude: object, strict: bool) -> object:
             seen.append(newest)
             return kept
 
