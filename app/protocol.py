@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.access_headers import RAW
 from app.admission import ALWAYS, READY
 from app.problems import MEDIA_TYPE, PROBLEMS
 from app.settings import Settings
@@ -28,7 +29,7 @@ class Refusal:
         problem = PROBLEMS[slug]
         self.status, self.body = problem.status, json.dumps(problem.members(detail)).encode()
         kind, size = MEDIA_TYPE.encode(), str(len(self.body)).encode()
-        self.headers = [(b"content-type", kind), (b"content-length", size)]
+        self.headers = [(b"content-type", kind), (b"content-length", size), *RAW]
         self.headers += [(b"retry-after", b"1")] if problem.status == 503 else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,6 +4,7 @@ import http.client
 import json
 import logging
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from access_cases import FULL, INGEST, JSON, KEYED, READ, address, bearer
 from app.access_headers import HEADERS, PAGE
 from app.access_rights import RIGHTS
 from app.main import create_app
+from app.serving import in_process
 from cli_runner import at_work
 from embedders import HashEmbedder
 from service import NDJSON, STREAMED, fill, running, settings_for
@@ -64,6 +66,20 @@ def test_refusals_streams_and_accidents_carry_them_too(tmp_path: Path) -> None:
     for answer in answers:
         assert HEADERS.items() <= dict(answer.headers).items()
         assert answer.headers["x-request-id"]
+
+
+def test_what_is_refused_before_the_application_carries_them_too(tmp_path: Path) -> None:
+    """Over a real socket: a request that is none."""
+    settings = settings_for(tmp_path)
+    with in_process(create_app(settings, HashEmbedder()), settings) as transport:
+        path = transport._pool._uds  # type: ignore[attr-defined]
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.connect(path)
+            raw.sendall(b"not a request\r\n\r\n")
+            answer = b"".join(iter(lambda: raw.recv(65_536), b""))
+    head = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert head[0].startswith(b"HTTP/1.1 400 ")
+    assert {f"{name}: {value}".encode() for name, value in HEADERS.items()} <= set(head)
 
 
 def test_the_page_keeps_to_its_policy(client: TestClient) -> None:
