@@ -212,9 +212,8 @@ class Campaign:
         self.counts["kills"] += 1
         for client in clients:
             client.finish()
-            name = type(client).__name__.lower()
-            self.counts[name] += client.done
-            self.counts[f"kills_while_{name}"] += isinstance(client, Upkeep) and client.working
+            self.counts[client.what] += client.done
+            self.counts[f"kills_within_{client.what}"] += isinstance(client, Upkeep) and client.working
 
     def _make(self, server: Server, rng: random.Random, seed: str) -> list[UntilKilled]:
         model, known, url = self.options.with_vectors, self.known, server.url

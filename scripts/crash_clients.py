@@ -20,6 +20,8 @@ NDJSON = {"content-type": "application/x-ndjson"}
 class UntilKilled(threading.Thread):
     """One client that takes one step after the other until the server is gone, or it is told to stop."""
 
+    what = "steps"  # as they are counted
+
     def __init__(self, url: str, known: Known, seed: str) -> None:
         super().__init__(daemon=True)
         self.url, self.known, self.random = url, known, random.Random(seed)
@@ -51,6 +53,8 @@ class UntilKilled(threading.Thread):
 
 class Writing(UntilKilled):
     """One client, with ids of its own: each of its writes is open until it is answered."""
+
+    what = "writes"
 
     def __init__(self, url: str, known: Known, number: int, seed: str, with_vectors: bool) -> None:
         super().__init__(url, known, f"{seed}/{number}")

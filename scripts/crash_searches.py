@@ -29,6 +29,8 @@ SCORE = 1e-4  # of a float32 kernel, over vectors that were rounded
 class Searching(UntilKilled):
     """One client that searches and reads."""
 
+    what = "answers_checked"
+
     def __init__(self, url: str, known: Known, seed: str, with_vectors: bool) -> None:
         super().__init__(url, known, seed)
         self.with_vectors = with_vectors

@@ -84,7 +84,7 @@ class Show:
             return
         self.counts[seed] = what
         total = sum(self.counts.values(), Counter[str]())
-        changes, answers = total["acknowledged_changes"], total["searching"]
+        changes, answers = total["acknowledged_changes"], total["answers_checked"]
         text = f"{changes:,} changes acknowledged, {answers:,} answers checked"
         self.bar.update(self.task, completed=total["kills"], description=text)
 

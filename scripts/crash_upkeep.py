@@ -54,6 +54,8 @@ class Upkeep(UntilKilled):
 class Rotating(Upkeep):
     """Random rotations, and their undoing."""
 
+    what = "rotations"
+
     def step(self, client: httpx.Client) -> None:
         """One rotation. Several may be in force while it is under way, one of them after the answer."""
         name = None if self.random.random() < 0.3 else f"r{self.random.randrange(1 << 30)}"
@@ -71,6 +73,8 @@ class Rotating(Upkeep):
 
 class Compacting(Upkeep):
     """Compactions; what they may not change is seen by everybody else."""
+
+    what = "compactions"
 
     def step(self, client: httpx.Client) -> None:
         """One compaction, which now and then deletes the snapshots that hold what it erased."""
@@ -92,6 +96,7 @@ class Compacting(Upkeep):
 class Snapshotting(Upkeep):
     """Snapshots, of which the oldest are deleted again."""
 
+    what = "snapshots"
     asked: Moment | None = None  # when a snapshot was asked for that has not been answered
 
     def step(self, client: httpx.Client) -> None:

@@ -34,7 +34,7 @@ def test_acknowledged_writes_survive_kills(tmp_path: Path) -> None:
     counts = survived(tmp_path / "crash.json", "--kills", "5", "--seed", "11")
     assert counts["kills"] >= 5
     assert counts["acknowledged_changes"] > 100
-    assert counts["searching"] > 20  # answers checked while they ran
+    assert counts["answers_checked"] > 20
 
 
 def test_a_dropped_tombstone_is_caught(tmp_path: Path) -> None:
