@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Funnel search: shortlist on 64 dimensions in memory, rerank with 768 from disk.\n\n"
     "Commands talk to a running service (--url), or open a directory themselves (--data-dir).\n"
-    "The service is configured by FUNNEL_* variables and a .env file.",
+    "The service is configured by FUNNEL_* variables and a .env file. To one that has keys, commands send "
+    "FUNNEL_CLIENT_KEY.",
     epilog="First steps: [bold]funnel serve[/bold], then in another terminal [bold]funnel ingest notes.jsonl[/bold]\n\n"
     "and [bold]funnel search 'parse a date from text'[/bold]. Each command has a --help with examples.",
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import first_steps
 import pytest
 
-from access_cases import FULL, KEYED, READ
+from access_cases import FULL, INGEST, KEYED, READ
 from app.cli_connect import own_key, own_url
 from app.client import Client, ProblemError
 from app.main import create_app
@@ -48,7 +48,7 @@ def test_commands_send_the_key_of_clients(
     refused = funnel("stats", "--url", url)
     assert (refused.code, "FUNNEL_CLIENT_KEY" in refused.err) == (1, True)
     assert "Traceback" not in refused.err
-    monkeypatch.setenv("FUNNEL_CLIENT_KEY", FULL)
+    monkeypatch.setenv("FUNNEL_CLIENT_KEY", INGEST)
     assert funnel("ingest", jsonl(tmp_path / "a.jsonl", {"id": "a", "text": "t"}), "--url", url).code == 0
     monkeypatch.delenv("FUNNEL_CLIENT_KEY")
     (tmp_path / ".env").write_text(f"FUNNEL_CLIENT_KEY={READ}\n", "utf-8")
