@@ -29,6 +29,7 @@ from app.settings import Settings
 POLL_SECONDS = 0.005
 ANSWERED_SECONDS = 2  # for what was refused in the end to reach its client
 KEEP_ALIVE_SECONDS = 75  # longer than clients do, so that none asks on a connection that is just being closed
+PARTING_SECONDS = 0.5  # in which clients that ask all the time hear a 503, and not that their connection is gone
 OTHER_FILES = 128  # files that the service has open beside its connections
 SWITCH_SECONDS = 0.0005  # between threads: a write that computes must not keep each step of a search for 5 ms
 log = logging.getLogger(__name__)
@@ -63,9 +64,10 @@ class Server(uvicorn.Server):
     a kill.
     """
 
-    def __init__(self, config: uvicorn.Config, admission: Admission, seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, admission: Admission, seconds: float, parting: float = 0.0) -> None:
+        """Of requests that are inside the last ends after `seconds`; connections are told to end for `parting`."""
         super().__init__(config)
-        self._admission, self._seconds, self._signals = admission, seconds, 0
+        self._admission, self._seconds, self._parting, self._signals = admission, seconds, parting, 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal has come."""
@@ -79,7 +81,10 @@ class Server(uvicorn.Server):
         """Drain, then stop listening and close the application."""
         log.info("shutting down: %d requests are inside, and have %g s", self._admission.inside, self._seconds)
         self._admission.stop()
+        until = time.monotonic() + self._parting
         await self._drained(self._seconds)
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(POLL_SECONDS)
         if self._admission.inside:
             log.warning("%d requests were not done in time and are refused", self._admission.inside)
             self._admission.expire()
@@ -99,7 +104,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
     _multiply_on_one_core()
     watched, admission = Watched(app), app.state.admission
     config = _config(watched, settings, host=settings.host, port=settings.port)
-    server = Server(config, admission, settings.shutdown_seconds)
+    server = Server(config, admission, settings.shutdown_seconds, PARTING_SECONDS)
     signal.signal(signal.SIGTERM, _ignore)  # uvicorn sends it to itself once more when it has stopped
     with suppress(KeyboardInterrupt):  # the same for SIGINT
         _run(server, watched)

@@ -93,7 +93,7 @@ def sixteen_large_bodies(target: Target) -> Figures:
     for thread in threads:
         thread.join()
     grown = watch.end()
-    assert set(statuses) <= {422, 503, 0}, statuses
+    assert set(statuses) <= {422, 503, 408, 0}, statuses  # 408: one that the machine was too busy to send
     assert 422 in statuses
     assert grown < 2_500 * MIB, grown
     return {"bytes_each": len(body), "read": statuses.count(422), "refused": 16 - statuses.count(422),

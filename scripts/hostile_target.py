@@ -104,8 +104,11 @@ def expect(found: tuple[int, Any], status: int, slug: str) -> Any:
 
 def sockets(target: Target) -> int:
     """That the server has open: what it listens on, and its connections."""
-    files = Path(f"/proc/{target.server.process.pid}/fd").iterdir()
-    return sum(os.readlink(file).startswith("socket:") for file in files)
+    found = 0
+    for file in Path(f"/proc/{target.server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed just now
+            found += os.readlink(file).startswith("socket:")
+    return found
 
 
 def waiting(target: Target) -> int:
