@@ -6,10 +6,11 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
+MAX_LINE = 64 << 20  # bytes; a small .gz may hold a line of any length
 MAX_CSV_FIELD = 64 << 20  # characters; the csv module's own limit of 128 Ki is shorter than many texts
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d+)?", re.ASCII)
 
@@ -23,8 +24,10 @@ class RecordError(ValueError):
 def json_rows(source: str) -> Iterator[Row]:
     """One row a line; empty lines do not count. Raises RecordError when the file cannot be read."""
     with binary(source) as stream:
-        for line, data in enumerate(stream, 1):
-            if data.strip():
+        for line, data in _lines(stream):
+            if data is None:
+                yield line, None, f"longer than {MAX_LINE} bytes"
+            elif data.strip():
                 yield _json_row(line, data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data)
 
 
@@ -53,7 +56,7 @@ def number(cell: Any) -> Any:
 def count_lines(source: str) -> int:
     """How many lines of a JSONL file hold something."""
     with binary(source) as stream:
-        return sum(1 for line in stream if line.strip())
+        return sum(1 for _, data in _lines(stream) if data is None or data.strip())
 
 
 def count_csv(source: str) -> int:
@@ -79,6 +82,16 @@ def binary(source: str) -> Iterator[IO[bytes]]:
         raise RecordError(f"{source}: {error.strerror or error}") from None
     except (EOFError, zlib.error) as error:
         raise RecordError(f"{source}: {error}") from None
+
+
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """Lines with their numbers; None for one that is longer than MAX_LINE, of which no more is kept in memory."""
+    line = 0
+    while data := stream.readline(MAX_LINE + 1):
+        line += 1
+        yield line, data if len(data) <= MAX_LINE else None
+        while len(data) > MAX_LINE and not data.endswith(b"\n"):
+            data = stream.readline(MAX_LINE + 1)
 
 
 def _json_row(line: int, data: bytes) -> Row:
@@ -122,8 +135,10 @@ def with_json(line: int, row: dict[str, Any]) -> Row:
     return line, row, None
 
 
-def _decoded(stream: Iterable[bytes], source: str) -> Iterator[str]:
-    for line, data in enumerate(stream, 1):
+def _decoded(stream: IO[bytes], source: str) -> Iterator[str]:
+    for line, data in _lines(stream):
+        if data is None:
+            raise RecordError(f"{source} line {line}: longer than {MAX_LINE} bytes")
         try:
             yield data.decode("utf-8-sig" if line == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -169,6 +169,24 @@ def test_a_parquet_file_with_a_damaged_page(tmp_path: Path) -> None:
         documents(path)
 
 
+def test_a_line_of_any_length_is_told_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than MAX_LINE bytes of one are in memory, so that a small .gz cannot fill it."""
+    monkeypatch.setattr("app.rows.MAX_LINE", 30)
+    path = tmp_path / "a.jsonl.gz"
+    whole = b'{"id":"b","text":"t"}\n'
+    for length in (29, 30, 31, 60, 61, 62, 63, 1_000):
+        long = b'{"id":"a","text":"' + b"x" * (length - 20) + b'"}'
+        assert len(long) == length
+        path.write_bytes(gzip.compress(whole + long + b"\n" + whole + long))
+        short = length < 30  # with its end
+        assert [bool(document) for document in documents(path)] == [True, short, True, length <= 30]
+        assert count(str(path)) == 4
+    table = tmp_path / "a.csv"
+    table.write_bytes(b"id,text\na," + b"x" * 1_000 + b"\n")
+    with pytest.raises(RecordError, match="line 2: longer than 30 bytes"):
+        documents(table)
+
+
 def test_digits_of_other_scripts_are_text() -> None:
     """Only 0 to 9 make a number of a cell."""
     assert [number(cell) for cell in ("12", "1\u0663")] == [12, "1\u0663"]
