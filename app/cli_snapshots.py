@@ -66,10 +66,12 @@ def show(url: Url = None, data_dir: DataDir = None, json: Json = False) -> None:
         found = client.snapshots()
     if json:
         return print_json(found)
-    table = Table("name", "created (UTC)", "documents", "size", "SHA-256 of its SHA256SUMS")
+    table = Table("created (UTC)", "documents", "size")
+    table.add_column("name", overflow="fold", min_width=20)
     for one in found:
-        told = (one["created"], f"{one['count']:,}") if "error" not in one else ("-", "-")
-        table.add_row(escape(one["name"]), *told, shown(one["bytes"]), escape(one.get("sha256") or one["error"]))
+        known = (one["created"], f"{one['count']:,}") if "error" not in one else ("-", "-")
+        named = one["name"] if "error" not in one else f"{one['name']}: {one['error']}"
+        table.add_row(*known, shown(one["bytes"]), escape(named))
     Console().print(table)
     return None
 

@@ -5,22 +5,22 @@ directory one of ours, is moved out last. Interrupted, nothing is left that open
 begins again.
 """
 
-import errno
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from index.archive import SUMS, chunks_of, next_header, parsed_sums, small_member
-from index.errors import InvalidInput, StorageFull, StoreCorrupt, StoreFormat, StoreUnavailable
+from index.errors import InvalidInput, StoreCorrupt, StoreFormat
 from index.layout import Layout, acquire_lock, sync_directory
 from index.room import require_room
 from index.snapshot import HEADER_NAME
 from index.snapshot_file import read_header
+from index.told import told
 from index.verify import verify
 
 STAGING = ".restoring"
@@ -42,7 +42,7 @@ def restore(file: BinaryIO, target: Path, size: int | None = None, progress: Pro
     snapshot, StoreCorrupt when bytes are not those that were written or do not agree with each other, StoreLocked,
     StorageFull, StoreUnavailable.
     """
-    with _told():
+    with told("restoring failed, and nothing of it stays"):
         made = _make_directory(target)
         try:
             with closing(acquire_lock(Layout(target))):
@@ -80,7 +80,7 @@ def _unpacked(file: BinaryIO, root: Path, progress: Progress) -> dict[str, Any]:
         if (found := next_header(file)) != (name, size):
             raise StoreFormat(f"this is no snapshot: expected {name!r} of {size:,} bytes, found {found or 'the end'}")
         digest = hashlib.sha256()
-        with (root / name).open("xb") as out:
+        with open(root / name, "xb", opener=_private) as out:
             for chunk in chunks_of(file, name, size):
                 digest.update(chunk)
                 out.write(chunk)
@@ -151,15 +151,9 @@ def _wipe(target: Path) -> None:
         shutil.rmtree(target / name, ignore_errors=True)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the operating system in our words."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"no space left to restore the snapshot, of which nothing stays: {error}") from None
-        raise StoreUnavailable(f"restoring failed, and nothing of it stays: {error}") from error
+def _private(path: str, flags: int) -> int:
+    """Opened as the index opens its files: for nobody else to read."""
+    return os.open(path, flags, 0o640)
 
 
 def _silent(what: str, done: int, total: int) -> None:

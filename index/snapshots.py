@@ -3,19 +3,17 @@
 A snapshot is written under another name, synced and renamed: a kill at any instant leaves a whole one or none.
 """
 
-import errno
 import logging
 import os
 import re
-import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from index import leftovers
 from index.database import Documents
 from index.errors import (
     FunnelError,
@@ -23,7 +21,6 @@ from index.errors import (
     SnapshotBusy,
     SnapshotExists,
     SnapshotNotFound,
-    StorageFull,
     StoreBusy,
     StoreFormat,
     StoreUnavailable,
@@ -31,7 +28,6 @@ from index.errors import (
 from index.layout import Layout, sync_directory
 from index.room import require_room
 from index.snapshot_file import Meter, Record, record_of, write_snapshot
-from index.told import told
 from index.view import View
 
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
@@ -63,7 +59,7 @@ class Snapshots:
         if not self._alone.acquire(blocking=False):
             raise SnapshotBusy("another snapshot is being made; one at a time: wait until it is done")
         try:
-            with _told():
+            with told("the snapshot failed, and nothing of it stays"):
                 path = self._new_path(name)
                 for _ in range(ATTEMPTS):
                     if self._made(path, progress or _silent):
@@ -86,12 +82,13 @@ class Snapshots:
 
     def delete(self, name: str) -> None:
         """Remove a snapshot durably; SnapshotNotFound when there is none, StoreUnavailable when nobody knows."""
-        with told(f"the snapshot {name!r} may be there or not"):
-            try:
-                self.path(name).unlink()
-            except FileNotFoundError:
-                raise SnapshotNotFound(f"there is no snapshot {name!r}") from None
+        try:
+            self.path(name).unlink()
             sync_directory(self._layout.snapshots)
+        except FileNotFoundError:
+            raise SnapshotNotFound(f"there is no snapshot {name!r}") from None
+        except OSError as error:
+            raise StoreUnavailable(f"the snapshot {name!r} may be there or not: {error}") from error
 
     def older_than(self, generation: int) -> Names:
         """Names of snapshots of earlier generations, which may hold rows erased since; with those that cannot be read.
@@ -140,8 +137,7 @@ class Snapshots:
             generation = self._written(temporary, copy, progress)
             return generation is not None and self._published(temporary, path, generation)
         finally:
-            for left in (temporary, copy):
-                left.unlink(missing_ok=True)
+            leftovers.remove((temporary, copy))
 
     def _published(self, temporary: Path, path: Path, generation: int) -> bool:
         with self._publishing:
@@ -181,18 +177,6 @@ class Snapshots:
             return record_of(path)
         except (FunnelError, OSError) as error:
             return {"name": path.stem, "bytes": _size(path), "error": str(error)}
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the operating system and of the copy in our words."""
-    try:
-        yield
-    except (OSError, sqlite3.DatabaseError) as error:
-        full = getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)
-        if full or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-            raise StorageFull(f"no space left for the snapshot, of which nothing stays: {error}") from None
-        raise StoreUnavailable(f"the snapshot failed, and nothing of it stays: {error}") from error
 
 
 def _is_plain(path: Path) -> bool:

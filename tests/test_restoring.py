@@ -104,6 +104,7 @@ def test_law_3_restored_hits_are_the_same_to_the_bit(tmp_path: Path, storage: st
     assert {what for what, _, _ in told} == {"restoring", "verifying"}
     assert all(done <= total for _, done, total in told)
     assert verify(tmp_path / "new").ok
+    assert all(path.stat().st_mode & 0o007 == 0 for path in (tmp_path / "new").rglob("vectors-*"))
     with opened(tmp_path / "new", options) as again:
         assert again.view.shortlist.graph_rows == (1_500 if kind == "hnsw" else 0)
         assert (again.calibration is not None) == calibrated
