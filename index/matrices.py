@@ -151,7 +151,7 @@ def packed(matrix: np.ndarray) -> tuple[bytes, int]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Put a whole file in place; StorageFull or StoreUnavailable when that fails, and it is not in place then."""
+    """Put a whole file in place. Raises StorageFull when it is not, StoreUnavailable when it may not be for good."""
     temporary = path.with_suffix(".tmp")
     try:
         with temporary.open("wb") as file:
@@ -159,9 +159,12 @@ def write_durably(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_directory(path.parent)
     except OSError as error:
         leftovers.remove([temporary])
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"no space left for {len(data)} bytes of {path}; nothing was changed") from None
         raise StoreUnavailable(f"writing {path} failed, nothing was changed: {error}") from error
+    try:
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreUnavailable(f"nobody knows whether {path} will be there after a power failure: {error}") from error
