@@ -213,7 +213,8 @@ class Campaign:
         for client in clients:
             client.finish()
             self.counts[client.what] += client.done
-            self.counts[f"kills_within_{client.what}"] += isinstance(client, Upkeep) and client.working
+            if isinstance(client, Upkeep):
+                self.counts[f"kills_within_{client.what}"] += client.working
 
     def _make(self, server: Server, rng: random.Random, seed: str) -> list[UntilKilled]:
         model, known, url = self.options.with_vectors, self.known, server.url
@@ -238,12 +239,14 @@ class Campaign:
         for _ in range(rng.randint(1, 2)):
             command = rng.choice(self._commands())
             process = self._launch(number, command, self.environ)
-            time.sleep(rng.uniform(0, 0.4 if self.nursery else 15.0))
+            time.sleep(rng.uniform(0, 0.8 if self.nursery else 15.0))
             process.kill()
-            self.counts["offline_ended" if process.wait() == 0 else "offline_kills"] += 1
+            if (code := process.wait()) not in (0, -signal.SIGKILL):
+                raise Lost(f"funnel {' '.join(command)} ended with {code}")
+            self.counts["offline_kills" if code else "offline_ended"] += 1
 
     def _commands(self) -> list[list[str]]:
-        commands = [["verify"], ["compact", "--data-dir", str(self.data)]]
+        commands = [["verify"], ["repair", "--yes"], ["compact", "--data-dir", str(self.data)]]
         return commands if self.options.with_vectors else [*commands, ["reindex"]]
 
     def summary(self) -> dict[str, Any]:
