@@ -39,6 +39,21 @@ def test_every_route_has_a_right_and_every_right_a_route(tmp_path: Path) -> None
     assert {f"{method} {path}" for method, path in routes(app)} == set(RIGHTS)
 
 
+def test_what_the_rights_are_worth() -> None:
+    """Said once more, so that a slip in the table is none here: without a key one learns nothing that is stored; only
+    /ingest writes without a full key, and with its key nothing that is stored can be read."""
+    asking = {"POST /search", "POST /v1/embeddings", "POST /documents/count", "POST /documents/scroll"}
+    pages = {"GET /", "GET /docs", "GET /docs/{path:path}", "GET /openapi.json"}
+    open_to_all = {"GET /livez", "GET /readyz", "GET /problems", "GET /problems/{slug}", *pages}
+    assert {name for name, right in RIGHTS.items() if right is Right.OPEN} == open_to_all
+    assert {name for name, right in RIGHTS.items() if right is Right.ANY} == {"GET /info"}
+    assert {name for name, right in RIGHTS.items() if right is Right.INGEST} == {"POST /ingest"}
+    reading = {name for name, right in RIGHTS.items() if right is Right.READ}
+    assert asking <= reading
+    assert all(name.startswith("GET ") for name in reading - asking)
+    assert RIGHTS["GET /snapshots/{name}"] is Right.FULL  # it may hold what was deleted since
+
+
 def test_the_table_reads_addresses_as_the_router_does(tmp_path: Path) -> None:
     """Each address gets the right of its own route, with HEAD as GET; what is not in the table is known to nobody."""
     rights = Rights()
