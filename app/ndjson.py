@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BOM = b"\xef\xbb\xbf"
-SLICE = 65_536  # bytes looked at in one go, so that other requests get their turn
+SLICE = 16_384  # bytes looked at in one go, a millisecond or so, so that other requests get their turn
 
 
 @dataclass(frozen=True)
