@@ -22,19 +22,27 @@ SELDOM = 0.02  # of the chances to do wrong are taken
 LATE = 0.02  # seconds
 
 
+def swapped(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put what `make` makes of an attribute in its place; AttributeError when the product has none of that name."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
 def acknowledge_before_commit() -> None:
     """A write is answered when its job was applied, before vectors are synced and SQLite commits."""
     from index import writer
 
-    apply, resolve = writer.Writer._apply, writer._resolve
+    resolve = writer._resolve
 
-    def early(self: Any, job: Any, batch: Any) -> Any:
-        answer = apply(self, job, batch)
-        resolve(job, answer)
-        return answer
+    def early(apply: Any) -> Any:
+        def applied(self: Any, job: Any, batch: Any) -> Any:
+            answer = apply(self, job, batch)
+            resolve(job, answer)
+            return answer
 
-    writer.Writer._apply = early  # type: ignore[method-assign]
-    writer._resolve = lambda job, answer: None if job.future.done() else resolve(job, answer)
+        return applied
+
+    swapped(writer.Writer, "_apply", early)
+    swapped(writer, "_resolve", lambda _: lambda job, answer: None if job.future.done() else resolve(job, answer))
 
 
 def drop_tombstone() -> None:
@@ -51,66 +59,68 @@ def drop_tombstone() -> None:
                 work.kill(old)
         return len(found)
 
-    batch.delete = delete
+    swapped(batch, "delete", lambda _: delete)
 
 
 def keep_old_row() -> None:
     """The row that an upsert replaced now and then stays alive in memory."""
     from index.batch import Batch
 
-    kill = Batch.kill
+    def seldom(kill: Any) -> Any:
+        def killed(self: Any, old: Any) -> None:
+            kill(self, old)
+            if random.random() < SELDOM:
+                self.killed.pop()
 
-    def seldom(self: Any, old: Any) -> None:
-        kill(self, old)
-        if random.random() < SELDOM:
-            self.killed.pop()
+        return killed
 
-    Batch.kill = seldom  # type: ignore[method-assign]
+    swapped(Batch, "kill", seldom)
 
 
 def late_vectors() -> None:
-    """Vectors reach the file a moment after the commit that names their rows."""
+    """Vectors reach the file a moment after the commit that names their rows; until then there are zeros."""
     from index.vectors import VectorFile
 
-    write = VectorFile.write
+    def later(write: Any) -> Any:
+        def written(self: Any, start: int, raw: Any) -> None:
+            write(self, start, raw * 0)
+            threading.Timer(LATE, write, (self, start, raw.copy())).start()
 
-    def later(self: Any, start: int, raw: Any) -> None:
-        self._reserve((start + len(raw)) * self.codec.row_bytes)
-        threading.Timer(LATE, write, (self, start, raw.copy())).start()
+        return written
 
-    VectorFile.write = later  # type: ignore[method-assign]
+    swapped(VectorFile, "write", later)
 
 
 def half_a_document() -> None:
     """Some of the metadata of a document is now and then not in the table that filters look at."""
     from index import documents as table
 
-    whole = table.index_metadata
+    def half(whole: Any) -> Any:
+        def indexed(db: sqlite3.Connection, fresh: Iterable[tuple[int, Iterable[Any]]]) -> None:
+            whole(db, [(row, list(entries)[random.random() < SELDOM :]) for row, entries in fresh])
 
-    def half(db: sqlite3.Connection, fresh: Iterable[tuple[int, Iterable[Any]]]) -> None:
-        whole(db, [(row, list(entries)[random.random() < SELDOM :]) for row, entries in fresh])
+        return indexed
 
-    table.index_metadata = half
+    swapped(table, "index_metadata", half)
 
 
 def forgetful_compaction() -> None:
     """A compaction forgets what metadata changed in place while it copied."""
     from index.next_generation import NextGeneration
 
-    NextGeneration._repainted = lambda self: set()  # type: ignore[method-assign]
+    swapped(NextGeneration, "_repainted", lambda _: lambda self: set())
 
 
 def skip_fsync() -> None:
     """Nothing is synced: fsync does nothing, SQLite's synchronous is OFF."""
-    os.fsync = lambda fd: None  # type: ignore[assignment]
-    os.fdatasync = lambda fd: None
-    connect = sqlite3.connect
+    for name in ("fsync", "fdatasync"):
+        swapped(os, name, lambda _: lambda descriptor: None)
 
     class Lazy(sqlite3.Connection):
         def execute(self, sql: str, *rest: Any) -> sqlite3.Cursor:
             return super().execute(sql.replace("synchronous=FULL", "synchronous=OFF"), *rest)
 
-    sqlite3.connect = lambda *args, **named: connect(*args, **{"factory": Lazy, **named})  # type: ignore[assignment]
+    swapped(sqlite3, "connect", lambda real: lambda *args, **named: real(*args, **{"factory": Lazy, **named}))
 
 
 PLANTED: dict[str, Callable[[], None]] = {

@@ -49,6 +49,26 @@ def test_a_dropped_tombstone_is_caught(tmp_path: Path) -> None:
     assert (kept / "1" / f"before-{number}" / "known.json").exists()
 
 
+def test_defects_can_be_planted(tmp_path: Path) -> None:
+    """The product still has what each of them changes; skip-fsync reaches SQLite's connections, too."""
+    child = """
+import sys; sys.path.insert(0, "scripts")
+import planted
+from index.space import Space
+from index.store import Store
+for name in ("none", *planted.PLANTED):
+    if name != "none":
+        planted.plant(name)
+    with Store.open(sys.argv[1], Space(4, 2, {"model": "test"})) as store:
+        print(name, store._documents._writer.execute("PRAGMA synchronous").fetchone()[0])
+"""
+    command, root = [sys.executable, "-c", child, tmp_path / "data"], SCRIPT.parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.stderr == ""
+    levels = dict(line.split() for line in done.stdout.splitlines())
+    assert levels == dict.fromkeys(["none", *SHOWN_BY_KILLS], "2") | {"skip-fsync": "0"}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("defect", SHOWN_BY_KILLS)
 def test_planted_defects_are_caught(defect: str, tmp_path: Path, record_property: Record) -> None:
