@@ -138,9 +138,20 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Ask]]
 @pytest.mark.parametrize("way", WAYS_UP)
 def test_no_path_leads_out_of_the_pages(wire: tuple[Path, Ask], way: str) -> None:
     """Dots, slashes of both kinds, encoded once, twice or wrongly, and absolute paths."""
-    for prefix in ("/docs/", "/problems/", "/docs/..%2f", "/docs//"):
+    for prefix in ("/docs/", "/problems/", "/snapshots/", "/docs/..%2f", "/docs//", "/snapshots/..%2f..%2f"):
         status, kind, body = wire[1]("GET", prefix + way)
         assert (status, kind) == (404, "application/problem+json"), body[:200]
+    assert wire[1]("DELETE", f"/snapshots/{way}")[0] in (404, 405)
+
+
+@pytest.mark.parametrize("way", WAYS_UP)
+def test_a_snapshot_is_named_and_not_placed(wire: tuple[Path, Ask], way: str) -> None:
+    """A name that could be a path is refused, and nothing is written."""
+    folder, ask = wire
+    before = files(folder)
+    status, kind, _ = ask("POST", "/snapshots", json.dumps({"name": way}).encode())
+    assert (status, kind) == (422, "application/problem+json")
+    assert files(folder) == before
 
 
 @pytest.mark.parametrize("way", WAYS_UP)
