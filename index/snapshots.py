@@ -28,6 +28,7 @@ from index.errors import (
 from index.layout import Layout, sync_directory
 from index.room import require_room
 from index.snapshot_file import Meter, Record, record_of, write_snapshot
+from index.told import told
 from index.view import View
 
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
