@@ -23,7 +23,7 @@ from index.verify import verify
 QUERIES = 20
 LIMIT = 10
 SCORE = 1e-4
-TOLERANCE = 0.05  # of mean recall@10 over the queries: what a graph may have less than an exact first stage
+TOLERANCE = 0.02  # of mean recall@10 over the queries: what a graph may have less than an exact first stage
 PATIENCE = 10.0  # seconds for a merge to finish, after which no file of it may be left
 OURS = {"manifest.json", "LOCK", "snapshots", "collections"}
 Embed = Callable[[list[str]], np.ndarray]
