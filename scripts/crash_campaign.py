@@ -19,6 +19,7 @@ import crash_server
 from crash_checks import TOLERANCE, Embed, check_files, check_offline, check_server
 from crash_clients import UntilKilled, Writing
 from crash_known import DIM, PREFIX_DIM, Known, Lost
+from crash_offline import kill_offline
 from crash_searches import Searching
 from crash_server import Nursery, Server
 from crash_snapshots import check_snapshots
@@ -236,18 +237,12 @@ class Campaign:
 
     def _offline(self, number: int, rng: random.Random) -> None:
         """Commands that own the directory, killed too."""
-        for _ in range(rng.randint(1, 2)):
-            command = rng.choice(self._commands())
-            process = self._launch(number, command, self.environ)
-            time.sleep(rng.uniform(0, 0.8 if self.nursery else 15.0))
-            process.kill()
-            if (code := process.wait()) not in (0, -signal.SIGKILL):
-                raise Lost(f"funnel {' '.join(command)} ended with {code}")
-            self.counts["offline_kills" if code else "offline_ended"] += 1
 
-    def _commands(self) -> list[list[str]]:
-        commands = [["verify"], ["repair", "--yes"], ["compact", "--data-dir", str(self.data)]]
-        return commands if self.options.with_vectors else [*commands, ["reindex"]]
+        def launch(command: list[str]) -> crash_server.Process:
+            return self._launch(number, command, self.environ)
+
+        longest = 0.8 if self.nursery else 4.0
+        self.counts.update(kill_offline(launch, self.data, rng, longest, not self.options.with_vectors))
 
     def summary(self) -> dict[str, Any]:
         """The counts, for people and for docs/results."""
