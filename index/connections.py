@@ -1,5 +1,6 @@
 """Connections to SQLite files, and what their errors mean."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def failure(error: Exception, path: Path) -> FunnelError | None:
         return StoreBusy(f"another process has locked {path}: {error}")
     if code == sqlite3.SQLITE_IOERR:
         return StoreUnavailable(f"{path} cannot be read or written: {error}")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and not os.access(path.parent, os.W_OK):
+        return StoreUnavailable(f"{path.parent} is read-only, or another user's: {error}")
     return None
 
 

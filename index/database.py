@@ -46,7 +46,7 @@ class Documents:
         try:
             self._writer = connect(self.path, "rwc" if initial else "rw")
         except sqlite3.DatabaseError as error:
-            raise StoreCorrupt(f"{self.path} cannot be opened: {error}") from None
+            raise failure(error, self.path) or StoreCorrupt(f"{self.path} cannot be opened: {error}") from None
         try:
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
@@ -205,10 +205,10 @@ class Documents:
 
 
 def peek(path: Path) -> State:
-    """The state of a file that nobody needs to have open; raises StoreCorrupt."""
+    """The state of a file that nobody needs to have open; raises StoreCorrupt, StoreUnavailable."""
     try:
         with closing(connect(path, "ro")) as db:
             seal.check_state(db)
             return State(*db.execute(f"SELECT {COLUMNS} FROM state").fetchone())
     except (sqlite3.DatabaseError, TypeError) as error:
-        raise StoreCorrupt(f"{path} cannot be read: {error}") from None
+        raise failure(error, path) or StoreCorrupt(f"{path} cannot be read: {error}") from None

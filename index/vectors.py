@@ -150,11 +150,16 @@ def row_checksums(raw: np.ndarray, start: int) -> np.ndarray:
 
 
 def _mapped(descriptor: int) -> np.ndarray:
-    """A whole file as uint8."""
+    """A whole file as uint8; raises MemoryError when no address space is left for it."""
     size = os.fstat(descriptor).st_size
     if size == 0:
         return np.empty(0, dtype=np.uint8)
-    mapping = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    try:
+        mapping = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"no memory left to map {size} bytes of vectors") from None
+        raise
     # Without this, 500 cold rows read 990 MB through read-ahead.
     mapping.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapping, dtype=np.uint8)

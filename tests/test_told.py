@@ -82,6 +82,15 @@ def test_a_failed_sync_of_a_deleted_snapshot_is_told(tmp_path: Path, monkeypatch
             store.snapshots.delete("one")
 
 
+def test_a_directory_that_may_not_be_written_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says only that it is unable to open a file."""
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    assert failure(error, tmp_path / "x") is None
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "is read-only, or another user's" in str(failure(error, tmp_path / "x"))
+
+
 def test_a_disk_that_fails_is_not_a_damaged_file() -> None:
     """SQLite's I/O errors say nothing about the bytes."""
     error = sqlite3.OperationalError("disk I/O error")

@@ -179,3 +179,19 @@ def test_a_nearly_full_disk_takes_what_fits(tmp_path: Path, monkeypatch: pytest.
     assert file.matrix(3).tobytes() == rows(2).tobytes() + rows(1, seed=1).tobytes()
     assert [start for start, _ in asked] == [0, 0, 2 * size, 2 * size, 3 * size, 3 * size]
     file.close()
+
+
+def test_no_memory_for_the_mapping_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no failure of the disk: what was written before can be read, and the next write may go through."""
+    file = opened(tmp_path, create=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    file.write(0, rows(10))
+    with monkeypatch.context() as fault:
+        fault.setattr("mmap.mmap", full)
+        with pytest.raises(MemoryError, match="no memory left to map"):
+            file.matrix(10)
+    assert (file.matrix(10) == rows(10)).all()
+    file.close()
