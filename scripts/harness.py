@@ -57,16 +57,16 @@ def cache_path(fingerprint: str, role: str, texts: Sequence[str]) -> Path:
 
 
 class Server:
-    """The real server process on a free port of this machine, logging to a file."""
+    """The real server process on a free port of this machine, logging to a file; `before` starts it, as strace does."""
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, before: Sequence[str] = ()) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log.open("ab")
         environ = os.environ | {"FUNNEL_PORT": str(self.port), "HF_HUB_OFFLINE": "1"} | settings
-        command = [sys.executable, "-m", "app.cli", "serve"]
+        command = [*before, sys.executable, "-m", "app.cli", "serve"]
         self.process = subprocess.Popen(command, env=environ, stdout=self.log, stderr=self.log)
         self.client = httpx.Client(base_url=self.url, timeout=120)
 

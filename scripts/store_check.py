@@ -1,5 +1,6 @@
 """Opens a store after an accident and compares everything in it with what was promised."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from store_workload import GRAPH, SPACES, embed, text_of
 
 from index.document import Document, StoredDocument
 from index.query import Query
+from index.restoring import restore
 from index.store import Store
 from index.verify import verify
 
@@ -27,6 +29,7 @@ def check_store(path: Path, possible: Possible) -> None:
     with Store.open(path, SPACES[tag], GRAPH) as store:
         _documents(store, possible, tag)
         _extras(store, possible)
+        _snapshots(store, possible)
         _prefixes(store)
         _writable(store, tag)
     _verified(path)
@@ -72,6 +75,20 @@ def _extras(store: Store, possible: Possible) -> None:
     check(possible, "query map", store.query_map and int(store.query_map.measured["seed"]))
     calibration: dict[str, Any] | None = store.stats()["calibration"]
     check(possible, "calibration", calibration and calibration["id"])
+
+
+def _snapshots(store: Store, possible: Possible) -> None:
+    """Those that were acknowledged are there as they were; each that is there can be restored, and is whole."""
+    found = {f"snapshot:{record['name']}": record for record in store.snapshots.list()}
+    for key in found.keys() | {key for key in possible if key.startswith("snapshot:")}:
+        check(possible, key, found[key].get("sha256", found[key]) if key in found else None)
+    for record in found.values():
+        target = store.layout.root.with_name(f"{store.layout.root.name}-restored")
+        with store.snapshots.path(record["name"]).open("rb") as file:
+            restore(file, target)  # compares checksums and verifies
+        shutil.rmtree(target)
+    if left := [path.name for path in store.layout.snapshots.iterdir() if path.suffix != ".tar"]:
+        raise Lost(f"an interrupted snapshot left {left}")
 
 
 def _prefixes(store: Store) -> None:

@@ -56,6 +56,22 @@ def calibrate(run: Run, seed: int) -> bool:
     return run.call({"calibration": ANY}, lambda store: {"calibration": store.calibrate(asked).calibration_id})
 
 
+def make_snapshot(run: Run, name: str) -> bool:
+    """One consistent moment in a file, whose checksum is known when it is there."""
+    key = f"snapshot:{name}"
+    return run.call({key: ANY}, lambda store: {key: store.snapshots.make(name=name)["sha256"]})
+
+
+def drop_snapshot(run: Run, name: str) -> bool:
+    """Delete it again."""
+    return run.call({f"snapshot:{name}": None}, lambda store: store.snapshots.delete(name))
+
+
+def compact(run: Run) -> bool:
+    """Give up the dead rows."""
+    return run.call({}, lambda store: store.compact() and None)
+
+
 def settle(run: Run) -> None:
     """Wait until the merger has nothing to do: a process ends with no call under way."""
     while merger.due(run.store.view, GRAPH) or run.store._merger.merging or run.store._merger.files.locked():
@@ -78,9 +94,11 @@ def first(path: Path, log: Log, scale: int) -> None:
 def second(path: Path, log: Log, scale: int) -> None:
     """What was left open, opened again; and closed."""
     run = Run(path, log, "one")
-    write_meanwhile(run, 3 * scale, 4)
+    write_meanwhile(run, 3 * scale, 4, lambda: make_snapshot(run, "one"))
     write_meanwhile(run, 2 * scale, 5, lambda: rotate(run, None))
     rotate(run, 4)
+    make_snapshot(run, "two")
+    drop_snapshot(run, "one")
     settle(run)
     run.store.close()
 
@@ -103,6 +121,7 @@ def fourth(path: Path, log: Log, scale: int) -> None:
     _reindex(path, log, lambda texts: embed(texts, "two"))
     run = Run(path, log, "two")
     write_meanwhile(run, 3 * scale, 6, lambda: rotate(run, 5))
+    make_snapshot(run, "three")
     run.store.close()
 
 

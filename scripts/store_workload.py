@@ -7,6 +7,7 @@ import random
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from store_promises import Log
 
 from index.document import Document
-from index.errors import StorageFull, StoreUnavailable
+from index.errors import FunnelError, SnapshotNotFound, StorageFull, StoreUnavailable
 from index.options import StoreOptions
 from index.space import Space
 from index.store import Store
@@ -25,6 +26,8 @@ GRAPH = StoreOptions(shortlist_index="hnsw")
 IDS = 24  # of each writer: few, so that writes meet each other
 WRITERS = ("a", "b")
 SHARDS = 5
+CHECKPOINT = 60  # pages; SQLite's own is 1,000
+ATTEMPTS = 2  # at opening a store
 State = tuple[int, int]  # version of the text, revision of the metadata
 
 
@@ -40,43 +43,85 @@ def embed(texts: list[str], tag: str) -> np.ndarray:
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
 
 
-class Run:
-    """One process on a data directory: a store that is opened again whenever it became read-only."""
+class CannotOpen(Exception):
+    """The store says that it cannot be opened."""
 
-    def __init__(self, path: Path, log: Log, tag: str, checkpoint: int = 60) -> None:
-        self.path, self.log, self.tag, self.checkpoint = path, log, tag, checkpoint
+
+class Run:
+    """One process on a data directory: a store that is opened again whenever it became read-only.
+
+    `refused` and `unknown` count calls that changed nothing, and calls of which nobody knows whether they did;
+    `before` is called before each call, `when_full` when the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        log: Log,
+        tag: str,
+        before: Callable[[], None] = lambda: None,
+        when_full: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path, self.log, self.tag, self.before, self.when_full = path, log, tag, before, when_full
         self.refused = self.unknown = 0
         self._lock = threading.Lock()
         self.store = self._open()
 
-    def _open(self) -> Store:
-        number = self.log.begin({"space": self.tag})
-        store = Store.open(self.path, SPACES[self.tag], GRAPH)
-        store._documents._writer.execute(f"PRAGMA wal_autocheckpoint={self.checkpoint}")  # pages; 1,000 by default
-        self.log.acknowledge(number)
-        return store
-
     def call(self, changes: dict[str, Any], do: Callable[[Store], dict[str, Any] | None]) -> bool:
         """Make one call on the store and log it; True when it was acknowledged."""
+        self.before()
         number, store = self.log.begin(changes), self.store
         try:
             learned = do(store)
         except StorageFull:
             self.log.refuse(number)
             self.refused += 1
-        except StoreUnavailable:
+            self.when_full()
+        except SnapshotNotFound:
+            self.log.refuse(number)
+            self.refused += 1
+        except (StoreUnavailable, MemoryError):
             self.unknown += 1
-            self._reopen(store)
+            self.reopen(store)
         else:
             self.log.acknowledge(number, learned)
             return True
         return False
 
-    def _reopen(self, broken: Store) -> None:
+    def read(self, do: Callable[[Store], Any]) -> Any:
+        """Read from the store, again when it was closed meanwhile."""
+        while True:
+            store = self.store
+            try:
+                return do(store)
+            except StoreUnavailable:
+                self.reopen(store)
+
+    def reopen(self, broken: Store) -> None:
+        """Another store in the place of this one, unless there is one already."""
         with self._lock:
             if self.store is broken:
-                broken.close()
+                self.close()
                 self.store = self._open()
+
+    def close(self) -> None:
+        """Close the store, which may fail as anything else."""
+        with suppress(FunnelError, OSError, MemoryError):
+            self.store.close()
+
+    def _open(self) -> Store:
+        number = self.log.begin({"space": self.tag})
+        for _ in range(ATTEMPTS):
+            try:
+                store = Store.open(self.path, SPACES[self.tag], GRAPH)
+                store._documents._writer.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT}")
+            except (FunnelError, OSError, MemoryError) as error:
+                failure = error
+                self.when_full()
+            else:
+                self.log.acknowledge(number)
+                return store
+        raise CannotOpen(f"{type(failure).__name__}: {failure}") from failure
 
 
 class Writing(threading.Thread):
@@ -146,7 +191,10 @@ class Writing(threading.Thread):
         return {"client": self.client, "version": version, "revision": revision, "shard": revision % SHARDS}
 
     def _stored(self) -> dict[str, State | None]:
-        found = {d.doc_id: (d.metadata["version"], d.metadata["revision"]) for d in self.run_.store.get(self.ids)}
+        found = {
+            d.doc_id: (d.metadata["version"], d.metadata["revision"])
+            for d in self.run_.read(lambda store: store.get(self.ids))
+        }
         return {doc_id: found.get(doc_id) for doc_id in self.ids}
 
 
