@@ -33,6 +33,23 @@ BATCH = 256  # documents copied within one read transaction
 CATCH_UP = 512  # changes that may be left to the writer's thread
 
 
+class Steps:
+    """Tells progress: vectors and documents by row, prefixes and graph by live row. Holds nothing that is large."""
+
+    def __init__(self, rows: int, count: int, progress: Progress, check_open: Callable[[], None]) -> None:
+        self._rows, self._count, self.total = rows, count, 2 * rows + 2 * count
+        self._progress, self._check_open = progress, check_open
+
+    def at(self, done: int) -> None:
+        """So many steps are done; raises what stops the work."""
+        self._check_open()
+        self._progress(done, self.total)
+
+    def of_prefixes(self, done: int, total: int) -> None:
+        """The same of the last two parts, which are half as long without a graph."""
+        self.at(2 * self._rows + min(2 * self._count, done))
+
+
 class NextGeneration:
     """Made over `base`, whose rows it renumbers; `check_open` raises what stops it."""
 
@@ -49,9 +66,9 @@ class NextGeneration:
     ) -> None:
         self.base = self.seen = base
         self.numbers, self._number = Renumbering(base), number
-        self._writer, self._documents, self._progress, self._check_open = writer, documents, progress, check_open
+        self._writer, self._documents, self._check_open = writer, documents, check_open
         self._layout, self._options, self._old = layout, options, writer.vectors
-        self._total = 2 * base.rows + 2 * base.count
+        self._steps = Steps(base.rows, base.count, progress, check_open)
         self.rotation = _renumbered(base.rotation, self.numbers)
         self._files = ExitStack()
 
@@ -60,11 +77,11 @@ class NextGeneration:
         self._create()
         self._copy_vectors(self.base, 0, self.base.rows)
         for start, stop in _spans(0, self.base.rows, BATCH):
-            self._tell(self.base.rows + start)
+            self._steps.at(self.base.rows + start)
             with self._documents.reader() as db:
                 self._copy.add(db, start, stop)
         live = replace(self._view(self.base), shortlist=Shortlist.empty(self.base.space.prefix_dim))
-        self._build = Build(live, self.rotation, self._options, self._told, self._check_open)
+        self._build = Build(live, self.rotation, self._options, self._steps.of_prefixes, self._check_open)
         self._build.run(lambda: live)
         self.catch_up()
 
@@ -83,7 +100,7 @@ class NextGeneration:
 
     def ready(self) -> None:
         """The last moment at which somebody may stop it."""
-        self._tell(self._total)
+        self._steps.at(self._steps.total)
 
     def finish(self, db: Connection, newest: View, snapshot: str | None) -> Generation:
         """In the writer's thread: take in the last commits, and close the documents. Nothing stops it any more."""
@@ -97,7 +114,7 @@ class NextGeneration:
         return Generation(self._copy.path, self.vectors, view)
 
     def close_old(self) -> None:
-        """Give back the vectors that it replaced; views of them stay valid."""
+        """Give back the vectors that it replaced; views of them stay valid, and keep their disk space."""
         self._old.close()
 
     def discard(self) -> None:
@@ -154,7 +171,7 @@ class NextGeneration:
     def _copy_vectors(self, source: View, first: int, end: int) -> None:
         for start, stop in _spans(first, end, BLOCK):
             if end == self.base.rows:
-                self._tell(start)
+                self._steps.at(start)
             prefetch_range(source.matrix, start, stop)
             alive = self.numbers.alive(start, stop)
             if damaged := [row for row in self._old.damaged(start, stop) if alive[row - start]]:
@@ -164,14 +181,6 @@ class NextGeneration:
                 )
             if alive.any():
                 self.vectors.write(self.numbers.one(start), source.matrix[start:stop][alive])
-
-    def _told(self, done: int, total: int) -> None:
-        """Of the prefixes, which are the last two quarters."""
-        self._tell(2 * self.base.rows + min(2 * self.base.count, done))
-
-    def _tell(self, done: int) -> None:
-        self._check_open()
-        self._progress(done, self._total)
 
 
 def discard_files(layout: Layout, number: int) -> None:

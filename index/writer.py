@@ -67,25 +67,24 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        carried: Job | Alone | None = None
-        while True:
-            first = carried or self._jobs.get()
-            carried = None
-            if first is None:
-                return
-            if isinstance(first, Adopt):
+        carried, ended = None, False
+        while not ended:  # nothing here keeps a job that is done: it may hold a whole generation
+            carried, ended = self._do(carried or self._jobs.get())
+
+    def _do(self, first: Job | Alone | None) -> tuple[Alone | None, bool]:
+        """What must follow the job, and whether the end was seen."""
+        match first:
+            case Adopt():
                 self._adopt(first)
-                continue
-            if isinstance(first, Swap):
+            case Swap():
                 self._swap(first)
-                continue
-            if isinstance(first, Exchange):
+            case Exchange():
                 self._exchange(first)
-                continue
-            jobs, carried, ended = self._gather(first)
-            self._commit(jobs)
-            if ended:
-                return
+            case Job():
+                jobs, carried, ended = self._gather(first)
+                self._commit(jobs)
+                return carried, ended
+        return None, first is None
 
     def _gather(self, first: Job) -> tuple[list[Job], Alone | None, bool]:
         """Jobs that wait already: (jobs of one commit, what must follow them, whether the end was seen)."""

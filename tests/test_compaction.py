@@ -1,5 +1,6 @@
 """Compaction: dead rows go, their bytes with them; searches and writes go on, and nothing else changes."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from index import compaction, database, filters, next_generation, room
 from index.batch import Batch
+from index.calibrating import Asked
 from index.document import Document
 from index.errors import MaintenanceBusy, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
 from index.jobs import Exchange, Job
@@ -553,6 +555,41 @@ def test_the_new_file_has_every_table_of_the_old_one(tmp_path: Path) -> None:
         store.compact()
         assert schema(store) == before
         assert ("journal_mode", before[1][0]) == ("journal_mode", ("wal",))
+
+
+def test_documents_that_stand_in_for_queries_are_not_taken_for_others(tmp_path: Path) -> None:
+    """Each leaves out its own row, which is another document's by then: the run has to begin again."""
+    with prepared(tmp_path) as store:
+        vectors, rows, generation = store.measuring.draw_vectors(100)
+        asked = Asked(vectors, "documents", False, rows, generation)
+        store.measuring.curve(asked, 10)
+        store.compact()
+        with pytest.raises(ViewGone, match="renumbered by a compaction; measure again"):
+            store.measuring.curve(asked, 10)
+        with pytest.raises(ViewGone, match="renumbered by a compaction; measure again"):
+            store.measuring.calibrated(asked, lambda *_: None)
+
+
+def test_nothing_of_the_old_generation_is_held(tmp_path: Path) -> None:
+    """An open or mapped file that is gone keeps its disk space: there is none, though nobody searches or writes
+    afterwards; nor when a compaction fails."""
+
+    def held() -> list[str]:
+        links = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return [link for link in links if str(tmp_path) in link and link.endswith("(deleted)")]
+
+    gc.disable()  # nothing may wait for it
+    try:
+        with prepared(tmp_path, GRAPH) as store:
+            for doomed in ("d00001", "d00002", "d00004"):
+                store.compact()
+                assert held() == []
+                store.delete([doomed])
+                with pytest.raises(ZeroDivisionError):
+                    store.compact(lambda done, total: done == total and 1 / 0)  # type: ignore[arg-type]
+                assert held() == []
+    finally:
+        gc.enable()
 
 
 def test_jobs_wait_for_the_exchange(tmp_path: Path) -> None:
