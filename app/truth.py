@@ -19,7 +19,7 @@ from app.one_core import one_core
 from app.settings import Settings
 from app.truth_metrics import TruthMetrics
 from app.truth_watch import TruthWatch
-from index.errors import FunnelError
+from index.errors import FunnelError, ViewGone
 from index.query import Answer, Query
 from index.shadow import Shadow, recalls
 from index.store import Store
@@ -96,6 +96,8 @@ class Truth:
     def _try(self, view: View, vector: np.ndarray, query: Query, answer: Answer) -> None:
         try:
             self._take(view, vector, query, answer)
+        except ViewGone:
+            self._leave_out("skipped", "documents_changed")
         except Exception:  # whatever it is, the search must not fail of it
             log.exception("an answer could not be taken for a comparison with exact search")
             self._leave_out("skipped", "error")

@@ -16,7 +16,7 @@ from index.query import Query
 from index.rotation import QueryMap, Rotation
 from index.space import Space
 from index.store import Store
-from index_cases import FLAT, GRAPH, SPACE, fill, opened, random_rotation, until
+from index_cases import FLAT, GRAPH, SPACE, fill, numbered, opened, random_rotation, unit_vectors, until
 from recall_cases import asked_of, collection, filled
 
 ROWS, QUERIES = collection(400, 100)
@@ -184,3 +184,20 @@ def test_what_cannot_be_removed_stays_in_force(store: Store, monkeypatch: pytest
     with pytest.raises(StoreUnavailable, match="cannot be removed: Permission denied"):
         kept.forget()
     assert kept.of(store.view) is not None
+
+
+def test_a_compaction_keeps_it_and_knows_what_came_after_it(copied: Path) -> None:
+    """Rows have new numbers: the same documents count as fresh, before and after, also when opened again."""
+    with opened(copied) as store:
+        fill(store, unit_vectors(30, seed=4), start=900)
+        store.delete(numbered(100))
+        kept = store.calibration
+        assert kept is not None
+        assert (kept.through, store.view.rows - kept.through) == (400, 30)
+        store.compact()
+        assert store.calibration is not None
+        assert (store.calibration.through, store.view.rows - store.calibration.through) == (300, 30)
+        assert source(store) == "calibration"
+    with opened(copied) as store:
+        assert store.calibration is not None
+        assert (store.calibration.through, source(store)) == (300, "calibration")
