@@ -100,14 +100,13 @@ def test_a_name_is_given_in_the_body(client: TestClient) -> None:
     assert len(client.get("/snapshots").json()["snapshots"]) == 2
 
 
-@pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_no_address_leads_out_of_the_folder(client: TestClient, method: str, name: str) -> None:
+def test_no_address_leads_out_of_the_folder(client: TestClient, method: str) -> None:
     """Encoded or not: a 404, and everything is where it was."""
     client.post("/snapshots", json={"name": "good"})
-    answer = client.request(method, f"/snapshots/{name}")
-    assert answer.status_code in (404, 405)
-    assert answer.headers["content-type"] == "application/problem+json"
+    for name in BAD:
+        answer = client.request(method, f"/snapshots/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), name
     assert [found["name"] for found in client.get("/snapshots").json()["snapshots"]] == ["good"]
     assert client.get("/stats").json()["count"] == len(TEXTS)
 
