@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -608,4 +609,31 @@ def test_jobs_wait_for_the_exchange(tmp_path: Path) -> None:
         for write in writes:
             write.result(20)
         assert store.count() == 1_020
+    assert verify(tmp_path / "data").ok
+
+
+def test_documents_that_cannot_be_opened_again_are_refused_until_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for want of descriptors; what was renamed by then is in force at the next start."""
+    with prepared(tmp_path) as store:
+        before, connect = listing(store), database.connect
+
+        def failing(path: Path, mode: str) -> Any:
+            if (
+                store.layout.vectors(2).exists()
+                and not (tmp_path / "data/collections/default/documents.compact").exists()
+            ):
+                raise sqlite3.OperationalError("unable to open database file")
+            return connect(path, mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "connect", failing)
+            with pytest.raises(StoreUnavailable, match="cannot be opened again"):
+                store.compact()
+        for call in (lambda: store.get(["d00001"]), lambda: store.delete(["d00001"])):
+            with pytest.raises(StoreUnavailable):
+                call()
+    with opened(tmp_path / "data") as store:
+        assert (listing(store), store.view.generation) == (before, 2)
     assert verify(tmp_path / "data").ok
