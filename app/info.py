@@ -13,7 +13,7 @@ CAPABILITIES = (
     "search.shortlist", "search.oversampling", "search.stages", "search.exact", "search.rescore", "search.explain",
     "search.score_threshold", "search.timeout_ms",
     "ingest.json", "ingest.ndjson", "ingest.progress", "ingest.atomic", "ingest.modes", "ingest.vectors",
-    "rotation", "query_map", "snapshots", "vectors.sample", "embeddings",
+    "rotation", "query_map", "compact", "snapshots", "vectors.sample", "embeddings",
     "documents.get", "documents.patch", "documents.delete", "documents.count", "documents.scroll",
 )  # fmt: skip
 NEED_MODEL = ("search.query", "search.queries", "embeddings")
