@@ -17,6 +17,7 @@ from index.metadata import entries, typed
 
 MAX_DEPTH = 32
 MAX_CONDITIONS = 1_000
+MAX_KEYS = MAX_CONDITIONS * (MAX_DEPTH + 1)  # that so many conditions can have
 MAX_VALUES = 10_000  # of one $in
 COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 # As SQLite compares: numbers by value, texts by code point.
@@ -65,6 +66,7 @@ Node = Condition | Both | Either | Not
 
 def parse(filter: Mapping[str, Any]) -> Node:
     """The tree of a filter; raises InvalidFilter with the place of the fault."""
+    _check_size(filter)
     node = _object(filter, "filter", 0)
     if (count := _count(node)) > MAX_CONDITIONS:
         raise InvalidFilter(f"a filter has at most {MAX_CONDITIONS} conditions, got {count}")
@@ -101,6 +103,18 @@ def _holds(node: Node, named: Mapping[str, list[tuple[str, Any]]]) -> bool:
             return all(_holds(part, named) for part in parts)
         case Either(parts):
             return any(_holds(part, named) for part in parts)
+
+
+def _check_size(filter: Any) -> None:
+    """Raise InvalidFilter for one that has far too many conditions, before they are looked at one by one."""
+    keys, waiting = 0, [filter] if isinstance(filter, Mapping | list) else []
+    while waiting:
+        here = waiting.pop()
+        keys += len(here) if isinstance(here, Mapping) else 0
+        if (most := max(keys, len(here))) > MAX_KEYS:
+            raise InvalidFilter(f"a filter has at most {MAX_KEYS} keys, and as many values in a list, got {most}")
+        parts = here.values() if isinstance(here, Mapping) else here
+        waiting.extend(part for part in parts if isinstance(part, Mapping | list))
 
 
 def _object(filter: Any, place: str, depth: int) -> Node:

@@ -169,6 +169,8 @@ def nested(depth: int) -> dict[str, Any]:
         (nested(5_000), "at most 32 deep"),
         ({"k": {"$in": list(range(MAX_VALUES + 1))}}, "at most 10000 values, got 10001"),
         ({"$or": [{"k": i} for i in range(1_001)]}, "at most 1000 conditions, got 1001"),
+        ({"$or": [{"k": 1}] * 50_000}, "at most 33000 keys, and as many values in a list, got 50000"),
+        ({"$and": [{"$or": [{"k": 1}] * 1_000}] * 1_000}, "at most 33000 keys, .* got 33"),
     ],
 )
 def test_a_faulty_filter_is_refused_and_the_place_named(filter: Any, where: str) -> None:
