@@ -12,6 +12,7 @@ from app.body import NDJSON
 from app.busy import BodiesFull, Busy, ShuttingDown, Stalled
 from app.problems import handle
 from app.settings import Settings
+from app.trim import give_back
 
 ALWAYS = ("/livez", "/metrics")  # answered under any load
 READY = "/readyz"
@@ -100,6 +101,7 @@ class Admission:
         finally:
             self._visits.discard(visit)
             self._held -= visit.held
+            give_back(visit.held)
 
     def stop(self) -> None:
         """Let nothing more in; refuse what has not arrived, and tell long work to end at a safe point."""
