@@ -117,12 +117,14 @@ async def open_loop(
 async def levels(
     clients: Clients, work: Work, capacity: float, multiples: Sequence[float], seconds: float, seed: int,
     progress: Progress,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The mix at each multiple of the capacity, in turns, with compactions and snapshots beside it."""
+) -> tuple[list[dict[str, Any]], dict[str, int]]:  # fmt: skip
+    """The mix at each multiple of the capacity, in turns, with compactions and snapshots beside it, and how often
+    these were answered, by status."""
     tallies = {multiple: Tally() for multiple in multiples}
     turns = max(1, round(seconds / TURN / len(multiples)))
     each = seconds / turns / len(multiples)
-    maintenance = asyncio.create_task(maintain(clients))
+    done = Counter[str]()
+    maintenance = asyncio.create_task(maintain(clients, done))
     task = progress.add_task("load", total=turns * len(multiples))
     for turn in range(turns):
         for multiple, tally in tallies.items():
@@ -132,21 +134,28 @@ async def levels(
     maintenance.cancel()
     with suppress(asyncio.CancelledError):
         await maintenance
-    return [{"multiple": m, "offered_per_second": round(m * capacity, 1), **t.summary()} for m, t in tallies.items()]
+    measured = [
+        {"multiple": m, "offered_per_second": round(m * capacity, 1), **t.summary()} for m, t in tallies.items()
+    ]
+    return measured, dict(done)
 
 
-async def maintain(clients: Clients) -> None:
-    """Compact and make snapshots once in a while, if the server can; delete each snapshot again."""
-    paths = (await clients.ask("GET", "/openapi.json")).json()["paths"]
+async def maintain(clients: Clients, done: Counter[str]) -> None:
+    """Compact and make snapshots once in a while, and delete each snapshot again; counts the answers."""
 
     async def again(path: str, pause: float) -> None:
         while True:
             await asyncio.sleep(pause)
-            answer = await clients.ask("POST", path, b"{}" if path == "/snapshots" else b"")
-            if path == "/snapshots" and answer.status in (200, 201):
-                await clients.ask("DELETE", f"/snapshots/{answer.json()['name']}")
+            try:
+                answer = await clients.ask("POST", path, b"{}" if path == "/snapshots" else b"")
+                done[f"{path} {answer.status}"] += 1
+                if path == "/snapshots" and answer.status == 200:
+                    gone = await clients.ask("DELETE", f"/snapshots/{answer.json()['name']}")
+                    done[f"deleted {gone.status}"] += 1
+            except (OSError, TimeoutError) as error:
+                done[f"{path} {type(error).__name__}"] += 1
 
-    await asyncio.gather(*(again(path, pause) for path, pause in MAINTENANCE if path in paths))
+    await asyncio.gather(*(again(path, pause) for path, pause in MAINTENANCE))
 
 
 async def ingest_beside_searches(

@@ -68,10 +68,16 @@ async def campaign(server: Server, arguments: argparse.Namespace, progress: Prog
         clients.close()
         await watch.rest()
         seconds = arguments.seconds - 3 * part
-        measured = await levels(clients, work, rate, MULTIPLES, seconds, arguments.seed, progress)
+        measured, maintenance = await levels(clients, work, rate, MULTIPLES, seconds, arguments.seed, progress)
         clients.close()
         await watch.rest()
-    return {"capacity": found, "searches_beside_an_ingest": beside, "levels": measured, "server": watch.summary()}
+    return {
+        "capacity": found,
+        "searches_beside_an_ingest": beside,
+        "levels": measured,
+        "maintenance": maintenance,
+        "server": watch.summary(),
+    }
 
 
 def kept(results: dict[str, Any]) -> dict[str, bool]:
