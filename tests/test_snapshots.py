@@ -13,7 +13,7 @@ import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +348,41 @@ def test_a_real_full_disk(tmp_path: Path) -> None:
             assert shutil.disk_usage(small).used == 0
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+@contextmanager
+def synced(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[list[str]]:
+    """What is synced and renamed below a directory, in order, by their names in it."""
+    calls: list[str] = []
+    fsync, rename, replace = os.fsync, Path.rename, Path.replace
+
+    def named(path: str | Path) -> str:
+        return str(Path(path).resolve().relative_to(root.resolve()))
+
+    def syncing(descriptor: int) -> None:
+        calls.append(f"sync {named(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        fsync(descriptor)
+
+    def moving(self: Path, target: Path) -> Path:
+        calls.append(f"move {named(self)} to {named(target)}")
+        return (rename if self.is_dir() else replace)(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", syncing)
+        patch.setattr(Path, "rename", moving)
+        patch.setattr(Path, "replace", moving)
+        yield calls
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc tells which file a descriptor is")
+def test_a_snapshot_is_on_disk_before_it_has_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes, then its name, then the folder; only then it is answered."""
+    with synced(monkeypatch, store.layout.snapshots) as calls:
+        store.snapshots.make(name="a")
+    assert calls == ["sync a.tmp", "move a.tmp to a.tar", "sync ."]
+    with synced(monkeypatch, store.layout.snapshots) as calls:
+        store.snapshots.delete("a")
+    assert calls == ["sync ."]
 
 
 def test_names_are_those_given_or_times(store: Store) -> None:
