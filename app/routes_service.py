@@ -33,7 +33,8 @@ async def get_stats(service: ServiceDep) -> dict[str, Any]:
     easing = service.easing.describe(service.searches.depth)
     truth = await service.calls.run(service.truth.describe)
     fingerprint = service.store.space.fingerprint_id
-    return {**stats, "fingerprint": fingerprint, "waiting": service.waiting, "truth": truth, "easing": easing}
+    told = {"waiting": service.waiting, "truth": truth, "easing": easing, "scrub": service.scrubbing.describe()}
+    return {**stats, "fingerprint": fingerprint, **told}
 
 
 @router.get("/livez", summary="Is the process alive?", response_model=Status)

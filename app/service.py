@@ -19,6 +19,7 @@ from app.metrics import Metrics
 from app.pools import Pool
 from app.recalling import Recalls, open_recalls
 from app.reservoir import Reservoir
+from app.scrubbing import Scrubbing
 from app.settings import Settings, SettingsError, store_options, unknown_variables, variables
 from app.truth import Truth, open_truth
 from index.space import Space
@@ -47,6 +48,7 @@ class Service:
     truth: Truth
     recall: Recalls
     easing: Easing
+    scrubbing: Scrubbing
     stopping: Event  # set at the begin of a shutdown: long work ends at its next safe point
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
@@ -109,9 +111,11 @@ async def open_service(
         stack.push_async_callback(anyio.to_thread.run_sync, recall.close)
         truth = open_truth(settings, store, metrics.truth, Idle(lambda: searches.busy), recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
+        scrubbing = Scrubbing(store, Idle(lambda: searches.busy), settings.scrub_days, metrics.registry)
+        stack.push_async_callback(anyio.to_thread.run_sync, scrubbing.close)
         service = Service(
             settings, store, embedder, encoder, searches, calls, writes, ingests, metrics, reservoir, truth, recall,
-            easing, stopping,
+            easing, scrubbing, stopping,
         )  # fmt: skip
         for warning in filter(None, (service.notice, unknown_variables(variables()))):
             log.warning(warning)

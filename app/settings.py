@@ -157,6 +157,8 @@ class Settings(BaseSettings):
     """The share of live queries whose answers are compared with exact search when nobody searches; 0 compares none."""
     truth_budget: float = Field(0.01, gt=0, le=1, allow_inf_nan=False)
     """The share of the time that these comparisons may take at most; queries beyond it are left out."""
+    scrub_days: float = Field(1, ge=0, le=365, allow_inf_nan=False)
+    """Days between two looks for damage at everything stored, in idle time, the first after a start; 0 never looks."""
     shutdown_seconds: int = Field(20, ge=1)
     """How long requests in flight may take to finish at shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

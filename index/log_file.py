@@ -38,7 +38,8 @@ def check_log_file(path: Path) -> int:
     data = path.read_bytes() if path.exists() else b""
     seeds = _header(data)
     salt = data[16:24] if seeds else data[HEADER + 8 : HEADER + 16]  # a header that is damaged has frames of its own
-    broken, whole, commits = (None if seeds else "the header"), 0, 0
+    broken, whole = (None if seeds else "the header"), 0
+    stretch = longest = commits = 0  # of sound frames behind a broken one: commits in this stretch, the longest, all
     if not seeds and sum(a == b for a, b in zip(salt, data[16:24], strict=False)) < SALT_BYTES:
         return 0  # it was torn when the log began anew: what follows is in the documents file
     for number, start in enumerate(range(HEADER, len(data) - FRAME - PAGE + 1, FRAME + PAGE)):
@@ -51,11 +52,12 @@ def check_log_file(path: Path) -> int:
         elif broken is None:
             broken = f"frame {number}"
         elif not sound:
-            break
-        else:
-            commits += frame[4:8] != bytes(4)
+            stretch = 0
+        elif frame[4:8] != bytes(4):
+            stretch, commits = stretch + 1, commits + 1
+            longest = max(longest, stretch)
         seeds = {stored} if sound else {stored, *sums}  # which of the two is damaged tells the next frame
-    if broken is not None and commits >= SYNCED:
+    if broken is not None and (longest >= SYNCED or commits > SYNCED):  # what power losses left has one commit each
         raise StoreCorrupt(f"{broken} of {path} is damaged, and {commits} commits follow it; {REPAIR}")
     return whole
 

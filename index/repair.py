@@ -32,6 +32,7 @@ from index.reindex import Embed
 from index.salvage import Found
 from index.vectors import CHECKSUM_BYTES, VectorFile
 from index.verify import verify
+from index.verify_files import damaged_snapshots
 
 DOCUMENTS = {"documents file", "write-ahead log", "rows", "ids", "texts and metadata", "inverted metadata"}
 Agree = Callable[[list[str]], bool]
@@ -91,6 +92,7 @@ def _take_up(layout: Layout) -> None:
     for kept in sorted(layout.collection.glob("documents.sqlite.damaged-*")):
         if not kept.name.endswith("-wal"):
             kept.replace(layout.documents)
+            kept.unlink(missing_ok=True)  # where both names are of one file, a rename does nothing
             if (log := kept.with_name(f"{kept.name}-wal")).exists():
                 log.replace(log_path(layout))
     sync_directory(layout.collection)
@@ -122,6 +124,8 @@ def _told(findings: Findings, wrong: set[str], layout: Layout, stamp: str) -> li
         )
     derived = {"shortlist snapshot": "the graph", "calibration": "the calibration"}
     told += [f"{words} is dropped, and made again" for name, words in derived.items() if name in wrong]
+    if "snapshots" in wrong:
+        told.append("damaged snapshots are renamed, so that nobody restores them")
     told += [f"the {name} is given up" for name in ("rotation", "query map") if name in wrong]
     return told
 
@@ -140,6 +144,9 @@ def _act(layout: Layout, findings: Findings, wrong: set[str], stamp: str, work: 
     if findings.changed:
         made = _made(findings, work / "made.sqlite")
         _exchange(layout, made, _kept_path(layout, stamp))
+    if "snapshots" in wrong:
+        for path in damaged_snapshots(layout):
+            path.rename(path.with_name(f"{path.name}.damaged-{stamp}"))
     write_manifest(layout.manifest, created)
     sync_directory(layout.root)
 

@@ -27,26 +27,34 @@ class Found:
 
 @dataclass
 class Ids:
-    """The index of the ids, as far as it can be read: the second copy of ids and rows."""
+    """The index of the ids, as far as it can be read: the second copy of ids and rows, in the order of ids."""
 
     rows: dict[str, int] = field(default_factory=dict)
     ids: dict[int, str] = field(default_factory=dict)
+    unordered: set[int] = field(default_factory=set)  # rows of entries that are not where their id belongs
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> "Ids":
-        made = cls()
+        made, before, last = cls(), b"", -1
         with suppress(sqlite3.DatabaseError):
-            for doc_id, row in db.execute("SELECT doc_id, row FROM documents INDEXED BY sqlite_autoindex_documents_1"):
-                made.rows[_text(doc_id)], made.ids[row] = row, _text(doc_id)
+            for raw, row in db.execute("SELECT doc_id, row FROM documents INDEXED BY sqlite_autoindex_documents_1"):
+                key = _bytes(raw) or b""
+                if key <= before:
+                    made.unordered |= {row, last}
+                made.rows[_text(raw)], made.ids[row] = row, _text(raw)
+                before, last = key, row
         return made
 
-    def doubts(self, doc_id: str, row: int) -> str | None:
-        """Why document and index disagree; an index that lost the entry says nothing."""
-        if self.ids.get(row, doc_id) != doc_id:
-            return f"its id is {doc_id!r} in the table and {self.ids[row]!r} in the index of the ids"
-        if self.rows.get(doc_id, row) != row:
-            return f"its row is {row} in the table and {self.rows[doc_id]} in the index of the ids"
-        return None
+    def resolved(self, doc_id: str, row: int) -> tuple[str, str | None]:
+        """The id of a document, and why it may be another; an index that lost the entry says nothing."""
+        indexed = self.ids.get(row, doc_id)
+        if indexed != doc_id and row not in self.unordered:
+            if self.rows.get(doc_id, row) != row:
+                return indexed, None  # another document has that id: the bit was flipped in the table
+            return doc_id, f"its id is {doc_id!r} in the table and {indexed!r} in the index of the ids"
+        if indexed == doc_id and self.rows.get(doc_id, row) != row:
+            return doc_id, f"its row is {row} in the table and {self.rows[doc_id]} in the index of the ids"
+        return doc_id, None
 
 
 def readable_state(db: sqlite3.Connection) -> tuple[State, bool]:
@@ -91,7 +99,8 @@ def readable_documents(db: sqlite3.Connection, rows: int) -> Iterator[Found]:
 
 
 def _found(row: int, doc_id: str, fields: Fields, ids: Ids) -> Found:
-    if (doubts := ids.doubts(doc_id, row)) is not None:
+    doc_id, doubts = ids.resolved(doc_id, row)
+    if doubts is not None:
         return Found(row, doc_id, fields, doubts=doubts)
     mended = mended_document(fields)
     if mended is None:

@@ -12,6 +12,7 @@ from index.merger import Merger
 from index.options import StoreOptions
 from index.rotation import QueryMap, Rotation
 from index.rotator import Rotator
+from index.scrub import Scrubbed, scrub
 from index.snapshots import Snapshots
 from index.told import told
 from index.writer import Writer
@@ -29,10 +30,17 @@ class Upkeep:
         layout: Layout,
         options: StoreOptions,
     ) -> None:
-        self._writer, self._maintenance = writer, Maintenance()
+        self._writer, self._maintenance, self._scrubbed = writer, Maintenance(), documents
         self.snapshots = Snapshots(layout, documents, lambda: writer.view)
         self._rotator = Rotator(writer, merger, layout, options, self._maintenance)
         self._compactor = Compactor(writer, documents, merger, calibrations, layout, options, self._maintenance)
+
+    def scrub(self, pause: Callable[[], None]) -> Scrubbed:
+        """Check every live vector and document while searches and writes go on; `pause` comes every few milliseconds.
+
+        What it raises ends the work. Raises ViewGone when a compaction renumbers the rows, StoreCorrupt.
+        """
+        return scrub(self._writer.view, self._scrubbed, pause)
 
     @property
     def rotation(self) -> Rotation | None:

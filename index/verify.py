@@ -69,7 +69,7 @@ def _report(layout: Layout, documents: Documents, checks: list[Check], progress:
     try:
         vectors = VectorFile(*paths, codec, create=state.rows == 0)  # a first start may have ended before it made them
         with closing(vectors):
-            checks.append(_snapshot(layout, state, space, vectors, rotation))
+            checks.append(_snapshot(layout, state, vectors, rotation, live))
             checks += _vectors(vectors, live[: state.rows], progress)
     except StoreCorrupt as error:
         checks.append(Check("vector checksums", False, str(error), VECTORS_LOST))
@@ -95,15 +95,19 @@ def _matrices(layout: Layout, state: State, space: Space) -> tuple[np.ndarray | 
     return rotation, checks
 
 
-def _snapshot(layout: Layout, state: State, space: Space, vectors: VectorFile, rotation: np.ndarray | None) -> Check:
+def _snapshot(
+    layout: Layout, state: State, vectors: VectorFile, rotation: np.ndarray | None, live: np.ndarray
+) -> Check:
     if state.snapshot is None:
         return Check("shortlist snapshot", True, "none, the prefixes are made at the start")
-    graph = load_snapshot(state.snapshot, layout.collection, space.prefix_dim, state.rows)
+    prefix_dim = Space.from_json(state.space).prefix_dim
+    graph = load_snapshot(state.snapshot, layout.collection, prefix_dim, state.rows)
     if graph is None:
         return Check("shortlist snapshot", False, "unreadable", DERIVED)
     if parts(state.rotation)[0] is not None and rotation is None:
         return Check("shortlist snapshot", False, "its prefixes cannot be checked without their rotation", DERIVED)
-    wrong = [row for start in range(0, graph.rows, BLOCK) for row in _wrong_prefixes(graph, vectors, start, rotation)]
+    blocks = (_wrong_prefixes(graph, vectors, start, rotation) for start in range(0, graph.rows, BLOCK))
+    wrong = [row for rows in blocks for row in rows if live[row]]
     detail = f"prefixes differ in rows {some(wrong)}" if wrong else f"{graph.rows} prefixes agree"
     return Check("shortlist snapshot", not wrong, detail, "derived: `funnel repair` drops it")
 

@@ -34,15 +34,21 @@ def check_calibration(layout: Layout) -> Check:
 
 def check_snapshots(layout: Layout) -> Check:
     """Whether every snapshot matches the checksums at its end."""
-    wrong = []
-    files = sorted(layout.snapshots.glob("*.tar"))
-    for path in files:
+    wrong = [f"{path.name}: {why}" for path, why in damaged_snapshots(layout).items()]
+    number = len(list(layout.snapshots.glob("*.tar")))
+    advice = "what these snapshots held is lost: delete them, and make another one of the index"
+    return Check("snapshots", not wrong, "; ".join(wrong) if wrong else f"{number} agree with their sums", advice)
+
+
+def damaged_snapshots(layout: Layout) -> dict[Path, str]:
+    """Snapshots that cannot be restored, and why."""
+    wrong = {}
+    for path in sorted(layout.snapshots.glob("*.tar")):
         try:
             check_snapshot(path)
         except (OSError, FunnelError) as error:
-            wrong.append(f"{path.name}: {error}")
-    advice = "lost: what these snapshots held; delete them, and make another one from the index"
-    return Check("snapshots", not wrong, "; ".join(wrong) if wrong else f"{len(files)} agree with their sums", advice)
+            wrong[path] = str(error)
+    return wrong
 
 
 def check_snapshot(path: Path) -> None:

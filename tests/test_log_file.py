@@ -80,6 +80,18 @@ def test_a_flipped_bit_with_commits_behind_it_is_refused(log: Path, seed: int) -
         opened(log.parents[2])
 
 
+def test_two_pages_that_changed_places_are_refused(log: Path) -> None:
+    """Several frames are broken, and commits follow the last of them."""
+    data = log.read_bytes()
+    for page in (3, 8, 12):
+        one, two = slice(page * PAGE, page * PAGE + PAGE), slice((page + 3) * PAGE, (page + 4) * PAGE)
+        swapped = bytearray(data)
+        swapped[one], swapped[two] = data[two], data[one]
+        log.write_bytes(swapped)
+        with pytest.raises(StoreCorrupt, match="commits follow it"):
+            check_log_file(log)
+
+
 def test_any_flipped_bit_of_the_header_is_refused(log: Path) -> None:
     """But for the parts that SQLite does not use."""
     kept = log.read_bytes()

@@ -61,6 +61,20 @@ def test_nothing_is_done_to_a_sound_directory(layout: Layout) -> None:
     assert before == {path: path.read_bytes() for path in before}
 
 
+def renamed(layout: Layout, doc_id: bytes) -> None:
+    """Another id for d00017 in the table; the index of the ids stays."""
+    data = layout.documents.read_bytes()
+    at = data.index(b"d00017text of d00017")
+    layout.documents.write_bytes(data[:at] + doc_id + data[at + 6 :])
+
+
+def misindexed(layout: Layout) -> None:
+    """Another id for d00017 in the index of the ids, where it does not belong."""
+    data = layout.documents.read_bytes()
+    at = next(at for at in range(len(data)) if data.startswith(b"d00017", at) and data[at + 6 : at + 8] != b"te")
+    layout.documents.write_bytes(data[:at] + b"d00057" + data[at + 6 :])
+
+
 MENDED: dict[str, Callable[[Layout], object]] = {
     "vector": lambda at: flip(at.vectors(1), 17 * ROW + 77, 3),
     "two vectors": lambda at: (flip(at.vectors(1), 17 * ROW + 3, 6), flip(at.vectors(1), 99 * ROW, 0)),
@@ -83,6 +97,8 @@ MENDED: dict[str, Callable[[Layout], object]] = {
     "space": lambda at: change(at, "UPDATE state SET space = replace(space, 'test', 'uest')"),
     "seal": lambda at: change(at, "UPDATE seal SET state = state + 1 - 2 * (state % 2)"),
     "row sums": lambda at: change(at, "UPDATE seal SET rows = rows + 8"),
+    "an id that another document has": lambda at: renamed(at, b"d00057"),
+    "an id in the index": lambda at: misindexed(at),
     "index of ids": lambda at: unindexed(at),
     "definition": lambda at: redefined(at),
 }
@@ -181,11 +197,9 @@ def test_without_a_model_documents_are_saved_and_leave(layout: Layout) -> None:
 
 def test_an_id_with_two_values_is_saved_under_one_and_both_are_named(layout: Layout) -> None:
     """No hash tells which is right."""
-    data = layout.documents.read_bytes()
-    at = data.index(b"d00017text of d00017")
-    layout.documents.write_bytes(data[:at] + b"d00057" + data[at + 6 :])
+    renamed(layout, b"e00017")
     told = repair(layout.root)
-    assert any("'d00057' in the table and 'd00017' in the index of the ids" in line for line in told)
+    assert any("'e00017' in the table and 'd00017' in the index of the ids" in line for line in told)
     assert [one["text"] for one in lost(layout)] == ["text of d00017"]
     whole(layout, frozenset(["d00017"]))
 
@@ -230,6 +244,14 @@ def test_a_state_beyond_mending_is_an_error(layout: Layout) -> None:
     change(layout, "UPDATE state SET generation = 3, rows = 4")
     with pytest.raises(StoreCorrupt, match=r"by more than one bit.*funnel restore"):
         repair(layout.root)
+
+
+def test_a_damaged_snapshot_gets_another_name(layout: Layout) -> None:
+    """Nobody restores it then; the index is not touched."""
+    (layout.snapshots / "old.tar").write_bytes(bytes(5_000))
+    assert repair(layout.root) == ["damaged snapshots are renamed, so that nobody restores them"]
+    assert [path.name.partition(".damaged-")[0] for path in layout.snapshots.iterdir()] == ["old.tar"]
+    whole(layout)
 
 
 def test_what_cannot_be_repaired_is_refused(layout: Layout, tmp_path: Path) -> None:
