@@ -49,13 +49,15 @@ def copy_documents(documents: Documents, path: Path, check: Callable[[], None]) 
 
     `check` is called now and then; what it raises ends the copy. Raises StorageFull, StoreCorrupt.
     """
+    stopped: list[BaseException] = []
     with documents.reader() as db:
         db.execute("ROLLBACK")  # VACUUM brings a transaction of its own
-        db.set_progress_handler(partial(_gone, check), STEP)
+        db.set_progress_handler(partial(_gone, check, stopped), STEP)
         try:
             db.execute("VACUUM INTO ?", (str(path.absolute()),))
         except sqlite3.OperationalError:
-            check()  # its own error, if it was the reason
+            if stopped:
+                raise stopped[0] from None
             raise
         finally:
             db.set_progress_handler(None, 0)
@@ -102,11 +104,12 @@ def header(state: State, copy: Path, created: str, members: list[Member]) -> dic
     }
 
 
-def _gone(check: Callable[[], None]) -> int:
-    """For SQLite, which is told by a number whether to stop, and swallows errors."""
+def _gone(check: Callable[[], None], stopped: list[BaseException]) -> int:
+    """For SQLite, which is told by a number whether to stop, and swallows errors: they are kept in `stopped`."""
     try:
         check()
-    except Exception:
+    except BaseException as error:
+        stopped.append(error)
         return 1
     return 0
 
