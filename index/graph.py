@@ -121,13 +121,14 @@ class Graph:
 
     @classmethod
     def load(cls, path: Path, expected: int) -> "Graph":
-        """Read a saved graph. The checksum is compared first: crafted index files can exhaust memory."""
+        """Read a saved graph; StoreCorrupt. The checksum is compared first: crafted index files can exhaust memory."""
         try:
             actual = checksum(path)
         except OSError as error:
             raise StoreCorrupt(f"cannot read {path}: {error.strerror}") from None
         if actual != expected:
             raise StoreCorrupt(f"{path} does not match its checksum: expected {expected}, found {actual}")
+        faiss.set_deserialization_vector_byte_limit(path.stat().st_size)  # no vector in it is longer than the whole
         try:
             index = faiss.read_index(str(path))
         except (RuntimeError, MemoryError) as error:

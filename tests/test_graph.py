@@ -1,8 +1,10 @@
 """The HNSW graph of prefixes."""
 
 import gc
+import zlib
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -102,6 +104,28 @@ def test_a_damaged_file_is_refused_before_faiss_reads_it(graph: Graph, tmp_path:
         path.unlink()
     with pytest.raises(StoreCorrupt, match=r"g\.faiss"):
         Graph.load(path, expected)
+
+
+def test_a_crafted_file_cannot_exhaust_memory(graph: Graph, tmp_path: Path) -> None:
+    """One that says it holds a tebibyte of codes, with the checksum that fits it."""
+    path = tmp_path / "graph.faiss"
+    graph.save(path)
+    codes = faiss.vector_to_array(graph._storage.codes).tobytes()
+    data = path.read_bytes()
+    assert data.count(codes) == 1
+    start = data.index(codes) - 8  # their length, in numbers or bytes
+    crafted = data[:start] + (1 << 40).to_bytes(8, "little") + data[start + 8 :]
+    path.write_bytes(crafted)
+    with pytest.raises(StoreCorrupt, match="cannot be read"):
+        Graph.load(path, zlib.crc32(crafted))
+
+
+def test_another_kind_of_index_is_refused(tmp_path: Path) -> None:
+    """With a checksum that fits, too."""
+    path = tmp_path / "flat.faiss"
+    faiss.write_index(faiss.IndexFlatIP(4), str(path))
+    with pytest.raises(StoreCorrupt, match="no HNSW graph but IndexFlatIP"):
+        Graph.load(path, zlib.crc32(path.read_bytes()))
 
 
 def test_the_checksum_is_crc32(tmp_path: Path) -> None:

@@ -84,6 +84,14 @@ def of_graph(data: bytes) -> None:
                 Graph.load(path, zlib.crc32(GRAPH))
 
 
+def of_crafted_graph(data: bytes) -> None:
+    """A graph's file with a checksum that was made to fit: no more memory than the file has bytes."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.faiss"
+        path.write_bytes(data)
+        Graph.load(path, zlib.crc32(data))
+
+
 def of_calibration(data: bytes) -> None:
     """calibration.json: what was saved, or none."""
     with TemporaryDirectory() as folder:
@@ -156,6 +164,7 @@ PARSERS = {
     "matrix": Parser(mutated(MATRIX, MATRIX.replace(b"(4, 4)", b"(9**9,)")), of_matrix, (StoreCorrupt,)),
     "record of a graph": Parser(records(SAVED), of_snapshot, ()),
     "graph": Parser(mutated(GRAPH), of_graph, ()),
+    "crafted graph": Parser(mutated(GRAPH), of_crafted_graph, (StoreCorrupt,)),
     "calibration": Parser(
         mutated(CALIBRATION.to_json().encode(), deep()) | records(json.loads(CALIBRATION.to_json())).map(str.encode),
         of_calibration,
