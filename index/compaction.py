@@ -16,7 +16,7 @@ from index.build import Progress
 from index.calibrations import Calibrations
 from index.copying import told
 from index.database import Documents, StillRead
-from index.errors import FunnelError
+from index.errors import FunnelError, StoreBusy
 from index.graph import LINKS
 from index.jobs import Exchange, Generation, Swap
 from index.layout import Layout
@@ -73,7 +73,8 @@ class Compactor:
         numbers: list[int] = []
         base: View = self.writer.submit(Swap(lambda db, view: self._begin(db, view, numbers)))
         if base.all_live:
-            self.documents.truncate()  # metadata that was changed in place is in older pages still
+            if not self.documents.move_log("TRUNCATE"):  # metadata that was changed in place is in older pages
+                raise StoreBusy("the log of the documents, which may hold old metadata, is still read; try again")
             return base, base
         self._check_room(base)
         made = NextGeneration(
@@ -133,6 +134,7 @@ class Compactor:
         while True:
             self._wait_for_readers()
             made.catch_up()
+            self.documents.move_log("PASSIVE")  # else nobody reads or writes while that is done
             try:
                 view: View = self.writer.submit(Exchange(make, patience))
                 return view

@@ -131,13 +131,13 @@ class Documents:
             while self._held:
                 self._pool.put(self._held.pop())
 
-    def truncate(self) -> None:
-        """Empty the WAL, in which old versions of pages are; raises StoreBusy when readers keep it for a second."""
+    def move_log(self, mode: str) -> bool:
+        """Move the WAL into the file, as far as that hinders nobody (PASSIVE), or wholly, emptying it (TRUNCATE);
+        whether that was done. Old versions of pages are in it."""
         with closing(connect(self.path, "rw")) as db:
             db.execute("PRAGMA busy_timeout=1000")
-            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise StoreBusy(f"the WAL of {self.path} is still read; try again")
+            busy, _, _ = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        return not busy
 
     @property
     def read(self) -> bool:
