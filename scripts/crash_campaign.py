@@ -231,7 +231,12 @@ class Campaign:
         for client in clients:
             client.stopping.set()
         for client in clients:
-            client.finish()
+            try:
+                client.finish()
+            except Lost:
+                server.process.send_signal(signal.SIGUSR1)
+                time.sleep(1)
+                raise
         self.before = check_server(server.client, self.known, self.embed, rng).recall
         time.sleep(rng.uniform(0, 0.2))
 

@@ -196,7 +196,8 @@ def _strays(data: Path, snapshots: set[str]) -> set[str]:
     assert state is not None
     documents = layout.documents.name
     named = {documents, f"{documents}-wal", f"{documents}-shm", layout.calibration.name}
-    named |= {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
+    for generation in (state.generation, state.generation + 1)[: 1 + (state.pending is not None)]:
+        named |= {layout.vectors(generation).name, layout.checksums(generation).name}
     named |= {part["file"] for part in parts(state.rotation) if part}
     if state.snapshot is not None:
         named.add(json.loads(state.snapshot)["file"])

@@ -14,6 +14,7 @@ IDS = 400  # of a writer: few, so that writes meet each other
 WRITES = {
     "ingest": 7, "stream": 3, "progress": 3, "atomic": 2, "metadata": 3, "patch": 1, "delete": 3, "filter": 1
 }  # fmt: skip
+PATIENCE = 60  # seconds for the answer that a client waits for when it is told to stop
 NDJSON = {"content-type": "application/x-ndjson"}
 
 
@@ -46,7 +47,7 @@ class UntilKilled(threading.Thread):
 
     def finish(self) -> None:
         """Wait for its end; raises what failed."""
-        self.join(timeout=120)
+        self.join(timeout=PATIENCE)
         if self.failure or self.is_alive():
             raise self.failure or Lost(f"a client still waits for an answer: {type(self).__name__}")
 

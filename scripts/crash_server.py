@@ -6,6 +6,7 @@ line's own `main`, in an environment and with a log of its own. Killed with SIGK
 """
 
 import ctypes
+import faulthandler
 import json
 import math
 import os
@@ -196,6 +197,7 @@ def _become(asked: dict[str, Any]) -> None:
     log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
         os.dup2(source, target)
+    faulthandler.register(signal.SIGUSR1)  # the stacks of all threads go to the log
     os.environ.update(asked["environ"])
     sys.argv = ["funnel", *asked["start"]]
     from app.cli import main
