@@ -85,7 +85,12 @@ PROBLEMS = {
         Problem("head-too-large", 431, "Address and headers are too large", "The detail has both limits."),
         Problem("client-closed", 499, "The client went away", "What was committed before stays."),
         Problem("internal", 500, "Something went wrong here", "The log has more under the request id."),
-        Problem("store-corrupt", 500, "Stored bytes are damaged", "Run `funnel verify` on the directory."),
+        Problem(
+            "store-corrupt",
+            500,
+            "Stored bytes are damaged",
+            "Stop the service; run `funnel verify`, then `funnel repair`.",
+        ),
         Problem("queue-full", 503, "Too many requests are waiting", "Try again after Retry-After seconds."),
         Problem(
             "store-unavailable",
