@@ -2,9 +2,10 @@
 """Cold start: seconds from `funnel serve` to the first answer, and where they go, on a directory of a million rows.
 
 Makes a directory of synthetic unit vectors (clusters with noise) with texts and metadata in .cache/start, or uses the
-one that is there; its graph is saved, as any service does when it ends. Before each start the page cache is dropped.
-A start ends when the first search that brings a vector, with a filter, is answered. The steps are those of a second
-start in a process of its own, each timed by itself.
+one that is there; its graph is saved, as any service does when it ends. Before each start the page
+cache is dropped, of the directory or of everything. A start ends when the first searches, one with a filter, are
+answered; how long its threads waited meanwhile for a core that other programs had is told beside it (0 on a machine
+with nothing else to do). The steps are those of a second start in a process of its own, each timed by itself.
 
     ./scripts/benchmark_start.py --out docs/results/start.json
     ./scripts/benchmark_start.py --documents 3000 --dim 64 --repeat 1     # smoke
@@ -27,6 +28,7 @@ from rich.progress import track
 
 from index.document import Document
 from index.options import StoreOptions
+from index.readahead import read_ahead
 from index.space import Space
 from index.store import Store
 
@@ -75,17 +77,16 @@ def made(path: Path, documents: int, dim: int) -> None:
     (path / "complete").touch()
 
 
-def drop_cache(path: Path) -> str:
-    """Make the next start read from the disk; says how that was done."""
+def drop_cache(path: Path, everything: bool) -> str:
+    """Make the next start read from the disk; says how that was done. Raises OSError when it may not."""
     os.sync()
-    try:
+    if everything:
         DROP.write_text("3\n")
         return f"echo 3 > {DROP}"
-    except OSError:  # not root, or a container: only the files of the directory
-        for file in filter(Path.is_file, path.rglob("*")):
-            with file.open("rb") as opened:
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return "posix_fadvise(DONTNEED) on each file of the directory; the packages stay in memory"
+    for file in filter(Path.is_file, path.rglob("*")):
+        with file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return "posix_fadvise(DONTNEED) on each file of the directory; the packages stay in memory"
 
 
 def settings(path: Path, dim: int) -> dict[str, str]:
@@ -111,9 +112,16 @@ def first_answer(path: Path, dim: int, log: Path) -> dict[str, float]:
             answer = server.client.post("/search", json={**body, "with_text": True})
             answer.raise_for_status()
             assert answer.json()["results"], name
-        return {"ready": ready, "first_answers": time.perf_counter() - began, "bytes": server.memory()["anonymous"]}
+        answered, memory = time.perf_counter() - began, server.memory()["anonymous"]
+        return {"ready": ready, "answered": answered, "waited": waited(server.process.pid), "bytes": memory}
     finally:
         server.end()
+
+
+def waited(process: int) -> float:
+    """Seconds that its threads were ready to run and had no core."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
 
 
 def timed(name: str, call: Callable[..., Any], taken: dict[str, float]) -> Callable[..., Any]:
@@ -132,6 +140,7 @@ def timed(name: str, call: Callable[..., Any], taken: dict[str, float]) -> Calla
 def steps(path: Path, dim: int) -> dict[str, float]:
     """Seconds of each step of an opening in this process, the imports first."""
     taken: dict[str, float] = {}
+    read_ahead(path)
     timed("imports", lambda: __import__("app.main"), taken)()
     for name, (module, attribute) in STEPS.items():
         __import__(module)
@@ -149,15 +158,16 @@ def steps(path: Path, dim: int) -> dict[str, float]:
 def starts(path: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One cold start after the other."""
     for _ in range(arguments.repeat):
-        how = drop_cache(path)
+        how = drop_cache(path, arguments.drop_everything)
         cold = first_answer(path, arguments.dim, path.parent / "server.log")
-        drop_cache(path)
+        drop_cache(path, arguments.drop_everything)
         command = [sys.executable, __file__, "--steps", "--documents", str(arguments.documents)]
         command += ["--dim", str(arguments.dim), "--cache", str(arguments.cache)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         yield {
             "ready_seconds": round(cold["ready"], 2),
-            "first_answers_seconds": round(cold["first_answers"], 2),
+            "first_answers_seconds": round(cold["answered"], 2),
+            "of_which_waiting_for_a_core": round(cold["waited"], 2),
             "anonymous_bytes": cold["bytes"],
             "steps": json.loads(done.stdout),
             "cache_dropped_by": how,
@@ -171,6 +181,8 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the directories that are made")
+    everything = "drop the page cache of the whole machine, packages included (root); else only of the directory"
+    parser.add_argument("--drop-everything", action="store_true", help=everything)
     parser.add_argument("--steps", action="store_true", help="only time the steps of one opening, and print them")
     parser.add_argument("--out", type=Path, help="store the results as JSON")
     arguments = parser.parse_args()
