@@ -49,4 +49,6 @@ def lines(answer: dict[str, Any]) -> list[str]:
     if names := answer["snapshots_with_erased_rows"]:
         held = "deleted" if answer["purged_snapshots"] else "still there, delete them with --purge-snapshots"
         told.append(f"snapshots with erased rows, {held}: {', '.join(names)}")
+    if files := answer["kept_by_repair"]:
+        told.append(f"saved by `funnel repair`, may hold erased rows, yours to remove: {', '.join(files)}")
     return told

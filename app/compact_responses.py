@@ -5,7 +5,7 @@ from app.responses import Shape
 
 class Compacted(Shape):
     """Rows and allocated bytes before and after; the snapshots that hold, or held until they were purged, rows that
-    are erased from the index."""
+    are erased from the index, and files that `funnel repair` saved, which may hold some."""
 
     rows_before: int
     rows_after: int
@@ -14,4 +14,5 @@ class Compacted(Shape):
     bytes_after: int
     generation: int
     snapshots_with_erased_rows: list[str]
+    kept_by_repair: list[str]
     purged_snapshots: bool

@@ -66,6 +66,7 @@ class Compactor:
                 "bytes_before": before,
                 "bytes_after": disk_bytes(self.layout)["total"],
                 "generation": view.generation,
+                "kept_by_repair": self._kept_by_repair(),
             }
 
     def _compacted(self, progress: Progress) -> tuple[View, View]:
@@ -96,6 +97,11 @@ class Compactor:
         numbers.append(view.generation + (1 if pending is None else 2))  # `reindex` may have left the next one
         self.writer.repainted = deque()
         return view
+
+    def _kept_by_repair(self) -> list[str]:
+        """What `funnel repair` saved for somebody to look at, which may hold anything."""
+        kept = [path for kind in ("*.damaged-*", "lost-*.jsonl") for path in self.layout.root.rglob(kind)]
+        return sorted(str(path.relative_to(self.layout.root)) for path in kept)
 
     def _check_room(self, base: View) -> None:
         needed = int(MARGIN * self._needed(base))

@@ -153,4 +153,9 @@ def test_the_command_compacts_a_service_and_a_directory(
     done = funnel("compact", "--data-dir", tmp_path / "data", "--json")
     assert done.code == 0, done.err
     assert (json.loads(done.out)["erased"], json.loads(done.out)["generation"]) == (1, 3)
+    assert json.loads(done.out)["kept_by_repair"] == []
+    for name in ("lost-1.jsonl", "collections/default/documents.sqlite.damaged-1"):
+        (tmp_path / "data" / name).write_text("x")
+    told = funnel("compact", "--data-dir", tmp_path / "data").out
+    assert told.endswith("yours to remove: collections/default/documents.sqlite.damaged-1, lost-1.jsonl\n")
     assert "funnel compact" in funnel("compact", "--help").out
