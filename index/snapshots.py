@@ -3,7 +3,6 @@
 A snapshot is written under another name, synced and renamed: a kill at any instant leaves a whole one or none.
 """
 
-import logging
 import os
 import re
 import stat
@@ -37,7 +36,6 @@ MARGIN = 1 << 20  # bytes for headers and the small members
 Progress = Callable[[int, int], None]
 Records = list[Record]  # a method has the name of the type
 Names = list[str]
-log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -47,9 +45,7 @@ class Snapshots:
         """Removes what was left of interrupted ones; the caller holds the directory's lock."""
         self._layout, self._documents, self._newest = layout, documents, newest
         self._alone, self._publishing, self._closed = threading.Lock(), threading.Lock(), threading.Event()
-        for left in layout.snapshots.glob("*.tmp*"):  # with SQLite's journal of a copy
-            log.info("removing %s, which an interrupted snapshot left", left)
-            left.unlink()
+        leftovers.remove(layout.snapshots.glob("*.tmp*"))  # with SQLite's journal of a copy
 
     def make(self, progress: Progress | None = None, name: str | None = None) -> Record:
         """Write one consistent moment into one file; returns its record. `progress` gets (bytes done, bytes).
