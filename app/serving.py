@@ -1,6 +1,7 @@
 """Running the application under uvicorn: as the process's own job, or in a thread for the length of a `with`."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -64,10 +65,10 @@ class Server(uvicorn.Server):
     a kill.
     """
 
-    def __init__(self, config: uvicorn.Config, admission: Admission, seconds: float, parting: float = 0.0) -> None:
-        """Of requests that are inside the last ends after `seconds`; connections are told to end for `parting`."""
+    def __init__(self, config: uvicorn.Config, admission: Admission, seconds: float, alone: bool = False) -> None:
+        """Of requests that are inside the last ends after `seconds`. `alone`: the process does nothing else."""
         super().__init__(config)
-        self._admission, self._seconds, self._parting, self._signals = admission, seconds, parting, 0
+        self._admission, self._seconds, self._alone, self._signals = admission, seconds, alone, 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal has come."""
@@ -77,11 +78,18 @@ class Server(uvicorn.Server):
         self._captured_signals.append(sig)
         self.should_exit = True
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the application, then listen."""
+        await super().startup(sockets)
+        if self._alone:  # else each full collection looks at half a million objects of a model, and all wait for 0.3 s
+            gc.collect()
+            gc.freeze()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then stop listening and close the application."""
         log.info("shutting down: %d requests are inside, and have %g s", self._admission.inside, self._seconds)
         self._admission.stop()
-        until = time.monotonic() + self._parting
+        until = time.monotonic() + (PARTING_SECONDS if self._alone else 0)
         await self._drained(self._seconds)
         while self.server_state.connections and time.monotonic() < until:
             await asyncio.sleep(POLL_SECONDS)
@@ -104,7 +112,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
     _multiply_on_one_core()
     watched, admission = Watched(app), app.state.admission
     config = _config(watched, settings, host=settings.host, port=settings.port)
-    server = Server(config, admission, settings.shutdown_seconds, PARTING_SECONDS)
+    server = Server(config, admission, settings.shutdown_seconds, alone=True)
     signal.signal(signal.SIGTERM, _ignore)  # uvicorn sends it to itself once more when it has stopped
     with suppress(KeyboardInterrupt):  # the same for SIGINT
         _run(server, watched)
