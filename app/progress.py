@@ -92,7 +92,8 @@ class ProgressStream(Response):
         with suppress(OSError):
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(committed.wait(), HEARTBEAT)
+                    async with asyncio.timeout(HEARTBEAT):  # wait_for would swallow a cancel that comes with a commit
+                        await committed.wait()
                 if committed.is_set() or self._started or self._report.arrived.is_set():
                     committed.clear()
                     await self._send(send, self._report.progress())
