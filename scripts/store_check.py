@@ -32,7 +32,19 @@ def check_store(path: Path, possible: Possible) -> None:
         _snapshots(store, possible)
         _prefixes(store)
         _writable(store, tag)
+    _erased(path, possible)
     _verified(path)
+
+
+def _erased(path: Path, possible: Possible) -> None:
+    """What was dead before the last compaction that was acknowledged is in no file but snapshots."""
+    promised = possible.get("erased", [None])
+    if None in promised:
+        return
+    held = b"".join(file.read_bytes() for file in (path / "collections").rglob("*") if file.is_file())
+    for doc_id, version in promised[0]:
+        if text_of(doc_id, version).encode() in held:
+            raise Lost(f"version {version} of {doc_id} was erased and is still in a file")
 
 
 def _verified(path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from store_plants import PLANTS
@@ -24,6 +25,9 @@ from index.calibrating import Asked
 from index.options import StoreOptions
 from index.reindex import reindex
 from index.rotation import QueryMap, Rotation
+from index.store import Store
+
+ERASED = 30  # dead texts that are looked for after a compaction, the newest
 
 
 def shrink_constants() -> None:
@@ -68,8 +72,16 @@ def drop_snapshot(run: Run, name: str) -> bool:
 
 
 def compact(run: Run) -> bool:
-    """Give up the dead rows."""
-    return run.call({}, lambda store: store.compact() and None)
+    """Give up the dead rows; texts that were dead when it began are in no file of the index after it."""
+    dead = [list(version) for version in run.dead[-ERASED:]]
+    return run.call({"erased": dead, "calibration": ANY}, _compacted)
+
+
+def _compacted(store: Store) -> dict[str, Any]:
+    """The calibration has another id after it: it names rows."""
+    store.compact()
+    calibration = store.stats()["calibration"]
+    return {"calibration": calibration and calibration["id"]}
 
 
 def settle(run: Run) -> None:
@@ -96,6 +108,7 @@ def second(path: Path, log: Log, scale: int) -> None:
     run = Run(path, log, "one")
     write_meanwhile(run, 3 * scale, 4, lambda: make_snapshot(run, "one"))
     write_meanwhile(run, 2 * scale, 5, lambda: rotate(run, None))
+    write_meanwhile(run, 2 * scale, 7, lambda: compact(run))
     rotate(run, 4)
     make_snapshot(run, "two")
     drop_snapshot(run, "one")
@@ -121,6 +134,7 @@ def fourth(path: Path, log: Log, scale: int) -> None:
     _reindex(path, log, lambda texts: embed(texts, "two"))
     run = Run(path, log, "two")
     write_meanwhile(run, 3 * scale, 6, lambda: rotate(run, 5))
+    compact(run)
     make_snapshot(run, "three")
     run.store.close()
 

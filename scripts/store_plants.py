@@ -1,12 +1,13 @@
 """Defects that are planted in memory, to show that a campaign finds them; never a switch in the product."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from index import calibrations, layout, matrices, merger, vectors
+from index import database, matrices, snapshot_file, vectors
 from index.database import Documents
 
 
@@ -33,8 +34,19 @@ def skip_document_fsync() -> None:
 
 def skip_directory_fsync() -> None:
     """New names and renames are not synced."""
-    for module in (layout, vectors, matrices, merger, calibrations):
-        module.sync_directory = quiet  # type: ignore[attr-defined]
+    for module in [module for name, module in sys.modules.items() if name.startswith("index.")]:
+        if hasattr(module, "sync_directory"):
+            module.sync_directory = quiet  # type: ignore[attr-defined]
+
+
+def skip_exchange_fsync() -> None:
+    """The rename by which a compaction takes effect is not synced before it is acknowledged."""
+    database.sync_directory = quiet
+
+
+def skip_snapshot_fsync() -> None:
+    """A snapshot is acknowledged while the disk may not hold it."""
+    without_fsync(snapshot_file)
 
 
 def skip_matrix_fsync() -> None:
@@ -51,4 +63,6 @@ PLANTS: dict[str, Callable[[], None]] = {
     "document-fsync": skip_document_fsync,
     "directory-fsync": skip_directory_fsync,
     "matrix-fsync": skip_matrix_fsync,
+    "exchange-fsync": skip_exchange_fsync,
+    "snapshot-fsync": skip_snapshot_fsync,
 }

@@ -64,6 +64,7 @@ class Run:
     ) -> None:
         self.path, self.log, self.tag, self.before, self.when_full = path, log, tag, before, when_full
         self.refused = self.unknown = 0
+        self.dead: list[tuple[str, int]] = []  # versions of texts that were deleted or replaced
         self._lock = threading.Lock()
         self.store = self._open()
 
@@ -183,6 +184,8 @@ class Writing(threading.Thread):
 
         done = self.run_.call({f"doc:{i}": state and list(state) for i, state in changes.items()}, quiet)
         if done:
+            before = {i: self.known[i] for i in changes}
+            self.run_.dead += [(i, old[0]) for i, old in before.items() if old and old[0] != (changes[i] or (-1,))[0]]
             self.known |= changes
         return done
 
