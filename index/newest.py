@@ -27,4 +27,10 @@ def on_newest(newest: Callable[[], View], work: Callable[[View, bool], T]) -> T:
             return work(newest(), True)
         except ViewGone:
             time.sleep(MOMENT)
-    return work(newest(), False)
+    while True:
+        view = newest()
+        try:
+            return work(view, False)
+        except ViewGone:  # a compaction has ended at this very moment, or the store has no newer view any more
+            if newest().generation == view.generation:
+                raise

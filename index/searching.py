@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 
 import faiss
 import numpy as np
@@ -46,18 +47,20 @@ class Searcher:
         self._single_threaded()
         unit = unit_rows(np.atleast_2d(vectors), self._newest().space.dim)
         node = filters.parse(query.filter) if query.filter is not None else None
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in count(1):  # the last attempts leave out what moved; a compaction may still end during one
+            view = self._newest()
             try:
-                return self._search(unit, query, node, strict=attempt < ATTEMPTS)
-            except (results.RowsMoved, ViewGone) as moved:
+                return self._search(view, unit, query, node, strict=attempt < ATTEMPTS)
+            except (results.RowsMoved, ViewGone):
                 log.debug("documents moved during the search; attempt %d", attempt)
-                if attempt == ATTEMPTS:
-                    raise ViewGone(f"rows were renumbered during {ATTEMPTS} searches; try again") from moved
+                if attempt >= ATTEMPTS and self._newest().generation == view.generation:
+                    raise
                 time.sleep(MOMENT)
-        raise AssertionError("the last attempt leaves out what moved")
+        raise AssertionError("it goes on until it is answered")
 
-    def _search(self, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool) -> list[Answer]:
-        view = self._newest()
+    def _search(
+        self, view: View, unit: np.ndarray, query: Query, node: filters.Node | None, strict: bool
+    ) -> list[Answer]:
         if query.mapped:
             unit = view.mapped(unit)
         calibration = self._calibrations.of(view)

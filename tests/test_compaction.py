@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index import compaction, database, filters, next_generation, room
+from index import compaction, database, filters, newest, next_generation, room
 from index.batch import Batch
 from index.calibrating import Asked
 from index.document import Document
@@ -24,6 +24,7 @@ from index.jobs import Exchange, Job
 from index.options import StoreOptions
 from index.query import Query
 from index.rotation import QueryMap, Rotation
+from index.searching import ATTEMPTS
 from index.space import Space
 from index.store import Store
 from index.verify import verify
@@ -299,6 +300,34 @@ def test_a_search_that_began_before_gets_the_right_texts(tmp_path: Path) -> None
             assert swapped.is_set()
         with pytest.raises(ViewGone, match="generation"):
             store._matching.filtered(old, filters.parse({"n": 1}))
+
+
+def test_the_last_attempt_is_begun_again_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents are written during every search but the last one allowed, and during that a compaction ends."""
+    monkeypatch.setattr(newest, "PATIENCE", 0)  # of a count there is but one
+    with prepared(tmp_path) as store, ThreadPoolExecutor(1) as pool:
+        before, count = seen(store), store.count({"tags": "t1"})
+        reader, calls = store._documents.reader, 0
+
+        def late(generation: int | None = None) -> Any:
+            nonlocal calls
+            if threading.current_thread() is threading.main_thread():
+                calls += 1
+                if calls < ATTEMPTS:
+                    pool.submit(store.write, [Document("other", f"{calls}")], {0: -QUERIES[0]}).result(20)
+                elif calls == ATTEMPTS:
+                    assert pool.submit(store.compact).result(20)["erased"] > 0
+            return reader(generation)
+
+        store._documents.reader = late  # type: ignore[method-assign]
+        narrow = Query(limit=20, filter={"n": {"$gte": 3}, "tags": "t1"})
+        hits = [[h.doc_id for h in answer.hits] for answer in store.search(QUERIES, narrow)]
+        assert hits == [[doc_id for doc_id, *_ in one] for one in before[len(QUERIES) :]]
+        assert (calls > ATTEMPTS, store.view.generation) == (True, 2)
+        store.delete(["other"])
+        calls = ATTEMPTS - 1
+        assert store.count({"tags": "t1"}) == count
+        assert store.view.generation == 3
 
 
 def test_views_that_were_taken_before_stay_whole(tmp_path: Path) -> None:
