@@ -64,7 +64,8 @@ async def count_documents(request: Request, service: ServiceDep) -> Response:
     openapi_extra=body_of({"application/json": ScrollRequest}, {"first page": {"value": {"limit": 10}}}),
 )
 async def scroll_documents(request: Request, service: ServiceDep) -> Response:
-    """Documents in the order of their ids; pass `next` as `after` to get the following page."""
+    """Documents in the order of their ids; pass `next` as `after` to get the following page. One of long texts has
+    fewer documents than `limit`; the last one has no `next`."""
     body = await read_json(request, ScrollRequest, service.settings.max_body_bytes)
     most = service.settings.max_limit
     if body.limit > most:

@@ -1,5 +1,6 @@
 """Documents as they are stored: by id, page by page, with their vectors; which of them have to be embedded."""
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,9 @@ from index.newest import on_newest
 from index.seal import REPAIR
 from index.vectors import VectorFile
 from index.view import View
+
+PAGE_BYTES = 16 << 20  # of texts, after which a page ends early: a thousand documents may have gigabytes
+FIRST = 16  # documents that are read before their size is known
 
 
 class Reader:
@@ -55,11 +59,12 @@ class Reader:
         with self._documents.reader(view.generation) as db:
             allowed = None if node is None else self._matching.passing(db, view, node, strict)
             ids = table.page(db, after, limit + 1, allowed)
-            found = _checked(table.by_ids(db, ids[:limit]), ids[:limit])
+            found = _first(db, ids[:limit])
+            last = len(found)
             if node is not None:
                 found = own_matches(db, view, found, node)
             page = self._with_vectors(found) if with_vector else found
-        return page, ids[limit - 1] if len(ids) > limit else None
+        return page, ids[last - 1] if len(ids) > last else None
 
     def changed(self, documents: Sequence[Document], mode: str) -> list[bool]:
         """See `Store.changed`."""
@@ -82,6 +87,19 @@ class Reader:
         check_vectors(matrix, vectors.checksums(needed), rows)
         stored = vectors.codec.decode(np.take(matrix, np.array(rows, dtype=np.int64), axis=0))
         return [replace(document, vector=vector) for document, vector in zip(found, stored, strict=True)]
+
+
+def _first(db: sqlite3.Connection, ids: Sequence[str]) -> list[StoredDocument]:
+    """The documents of the first of these ids: one at least, and no more once their texts have PAGE_BYTES."""
+    found: list[StoredDocument] = []
+    size, step = 0, FIRST
+    while len(found) < len(ids) and size < PAGE_BYTES:
+        asked = ids[len(found) : len(found) + step]
+        part = _checked(table.by_ids(db, asked), asked)
+        found += part
+        size += sum(len(document.text) for document in part)
+        step = max(1, (PAGE_BYTES - size) * len(found) // max(size, 1))
+    return found
 
 
 def _checked(found: list[StoredDocument], ids: Sequence[str]) -> list[StoredDocument]:

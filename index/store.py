@@ -176,7 +176,8 @@ class Store(Upkeep):
         filter: Mapping[str, Any] | None = None,
         with_vector: bool = False,
     ) -> tuple[list[StoredDocument], str | None]:
-        """Up to `limit` documents in order of id, and the `after` of the next page, None at the end."""
+        """Up to `limit` documents in order of id, fewer when their texts are long, and the `after` of the next page,
+        None at the end."""
         return self._reader.scroll(limit, after, filter, with_vector)
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:

@@ -68,6 +68,23 @@ def test_scrolling_passes_every_document_once(store: Store, filter: dict[str, An
     assert all(np.allclose(d.vector, V[d.metadata["n"]], atol=1e-6) for d in seen if d.vector is not None)
 
 
+@pytest.mark.parametrize("filter", [None, {"n": {"$lt": 45}}])
+def test_pages_of_long_texts_end_early(
+    store: Store, monkeypatch: pytest.MonkeyPatch, filter: dict[str, Any] | None
+) -> None:
+    """After so many bytes, and never before the first document; nothing is passed over."""
+    monkeypatch.setattr("index.reader.FIRST", 3)
+    for most in (1, 60, 200):
+        monkeypatch.setattr("index.reader.PAGE_BYTES", most)
+        seen, after, sizes = [], None, []
+        while after is not None or not sizes:
+            page, after = store.scroll(50, after, filter)
+            seen += [document.metadata["n"] for document in page]
+            sizes.append(len(page))
+        assert seen == list(range(COUNT if filter is None else 45))
+        assert 3 <= max(sizes) < 50
+
+
 def test_scrolling_goes_on_from_an_id_that_is_gone(store: Store) -> None:
     """The place is the id, not the document."""
     store.delete(["d00010"])
