@@ -163,12 +163,13 @@ def test_a_read_only_directory_is_refused_in_one_line(disk: Mounted, tmp_path: P
     assert "Traceback" not in said
 
 
-def test_a_disk_that_fails_while_serving(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("call", "error"), [("fsync", "EIO"), ("pwrite64", "EROFS")])
+def test_a_disk_that_fails_while_serving(tmp_path: Path, call: str, error: str) -> None:
     """No write is acknowledged from then on, searches go on, and a restart has everything that was."""
     possible("inject")
     settings = SETTINGS | {"FUNNEL_DATA_DIR": str(tmp_path / "data")}
     files = [tmp_path / "data/collections/default" / name for name in ("vectors-1.bin", "vectors-1.crc")]
-    trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=6+"]
+    trace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when=6+"]
     before = ["strace", *trace, *(part for path in files for part in ("-P", str(path)))]
     server = Server(settings, tmp_path / "log", before)
     try:
