@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-SELDOM = 0.02  # of the chances to do wrong are taken
+SELDOM = 0.05  # of the chances to do wrong are taken
 LATE = 0.02  # seconds
 
 

@@ -40,7 +40,8 @@ def test_acknowledged_writes_survive_kills(tmp_path: Path) -> None:
 def test_a_dropped_tombstone_is_caught(tmp_path: Path) -> None:
     """A deletion that reaches memory alone now and then ends the campaign, with what is needed to run it again."""
     kept = tmp_path / "kept"
-    done = campaign("--kills", "20", "--seed", "1", "--plant", "drop-tombstone", "--keep", str(kept))
+    planted = ("--plant", "drop-tombstone", "--upkeep", "")
+    done = campaign("--kills", "20", "--seed", "1", *planted, "--keep", str(kept))
     assert done.returncode == 1, done.stdout + done.stderr
     said = done.stdout.replace("\n", " ")
     assert "LOST with seed 1 in round" in said
