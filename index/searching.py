@@ -16,14 +16,14 @@ from index.database import Documents
 from index.errors import SearchTimeout, ViewGone
 from index.matching import Matching
 from index.matryoshka import unit_rows
-from index.newest import MOMENT
+from index.newest import MOMENT, PATIENCE
 from index.options import StoreOptions
 from index.plan import make_plan
 from index.query import Answer, Query
 from index.targeting import resolved
 from index.view import View
 
-ATTEMPTS = 4  # searches of ever newer views while documents move under the reader
+ATTEMPTS = 4  # searches of ever newer views while documents move under the reader, at least
 log = logging.getLogger(__name__)
 
 
@@ -47,13 +47,14 @@ class Searcher:
         self._single_threaded()
         unit = unit_rows(np.atleast_2d(vectors), self._newest().space.dim)
         node = filters.parse(query.filter) if query.filter is not None else None
+        end = time.monotonic() + PATIENCE
         for attempt in count(1):  # the last attempts leave out what moved; a compaction may still end during one
-            view = self._newest()
+            view, strict = self._newest(), attempt < ATTEMPTS or time.monotonic() < end
             try:
-                return self._search(view, unit, query, node, strict=attempt < ATTEMPTS)
+                return self._search(view, unit, query, node, strict)
             except (results.RowsMoved, ViewGone):
                 log.debug("documents moved during the search; attempt %d", attempt)
-                if attempt >= ATTEMPTS and self._newest().generation == view.generation:
+                if not strict and self._newest().generation == view.generation:
                     raise
                 time.sleep(MOMENT)
         raise AssertionError("it goes on until it is answered")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index import compaction, database, filters, newest, next_generation, room
+from index import compaction, database, filters, newest, next_generation, room, searching
 from index.batch import Batch
 from index.calibrating import Asked
 from index.document import Document
@@ -304,7 +304,8 @@ def test_a_search_that_began_before_gets_the_right_texts(tmp_path: Path) -> None
 
 def test_the_last_attempt_is_begun_again_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Documents are written during every search but the last one allowed, and during that a compaction ends."""
-    monkeypatch.setattr(newest, "PATIENCE", 0)  # of a count there is but one
+    for module in (newest, searching):
+        monkeypatch.setattr(module, "PATIENCE", 0)  # of a count there is but one
     with prepared(tmp_path) as store, ThreadPoolExecutor(1) as pool:
         before, count = seen(store), store.count({"tags": "t1"})
         reader, calls = store._documents.reader, 0
