@@ -33,7 +33,7 @@ from index.restoring import restore
 from index.rotation import QueryMap, Rotation
 from index.store import Store
 from index.verify import verify
-from index_cases import fill, opened, principal, unit_vectors, until
+from index_cases import GRAPH, fill, opened, principal, unit_vectors, until
 from test_snapshots import damage
 
 V = unit_vectors(1_600)
@@ -377,3 +377,45 @@ def test_a_member_of_another_length_is_never_written() -> None:
     for data in (b"four", b"sixsix"):
         with pytest.raises(StoreCorrupt, match="bytes, expected 5"):
             write_member(io.BytesIO(), "x", 5, [data], 0)
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """One of five kinds of damage."""
+    changed, place = bytearray(data), int(rng.integers(len(data)))
+    match rng.integers(5):
+        case 0:
+            changed[place] ^= 1 << int(rng.integers(8))
+        case 1:
+            changed[place : place + 64] = rng.bytes(len(changed[place : place + 64]))
+        case 2:
+            del changed[place:]
+        case 3:
+            changed += rng.bytes(512)
+        case _:
+            changed[place : place + 512] = bytes(len(changed[place : place + 512]))
+    return bytes(changed)
+
+
+@pytest.mark.long
+def test_what_was_changed_and_sealed_again(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Members damaged at random, sizes and checksums made to fit: refused in our words, or an index that opens."""
+    with opened(tmp_path / "data", GRAPH) as store:
+        fill(store, V[:1_200], lambda i: {"n": i})
+        until(lambda: store.view.shortlist.graph_rows == 1_200)
+        store.rotate(Rotation(principal(V), (16, 8), "pca"))
+        store.set_query_map(QueryMap(np.eye(32) * 2))
+        parts = members(store.snapshots.path(store.snapshots.make()["name"]))
+    rng, refused, names = np.random.default_rng(0), 0, [name for name in parts if name not in ("snapshot.json", SUMS)]
+    for _ in range(2_000):
+        name = str(rng.choice(names))
+        try:
+            restore(io.BytesIO(sealed({**parts, name: mutated(parts[name], rng)})), tmp_path / "new")
+        except FunnelError:
+            refused += 1
+            assert not (tmp_path / "new").exists()
+        else:
+            Store.open(tmp_path / "new", None).close()
+            shutil.rmtree(tmp_path / "new")
+    record_property("snapshots", 2_000)
+    record_property("refused", refused)
+    assert 1_600 < refused < 2_000
