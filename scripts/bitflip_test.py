@@ -32,6 +32,7 @@ from typing import Any
 import faiss
 from bitflips import COUNT, Truth, build, choose, kind_of, outcome
 
+from index import documents, opening, results, seal
 from index.errors import FunnelError
 from index.repair import repair
 from index.verify import verify
@@ -94,11 +95,25 @@ def repaired(root: Path, truth: Truth) -> str:
     return "lost, and said so" if (said == "missed" and (unnamed or log)) or log else "not repaired"
 
 
-def case(bases: list[tuple[Path, Truth]], seed: int, folder: Path) -> dict[str, Any]:
+def plant(check: str) -> None:
+    """Take one of the product's checks away, in memory: a harness that does not see that is worth nothing."""
+    nothing = {
+        "vectors": (results, "check_vectors"),
+        "log": (opening, "check_log_file"),
+        "state": (seal, "check_state"),
+    }
+    if check == "documents":
+        documents.is_sound = lambda *fields: True  # type: ignore[assignment]
+    else:
+        module, name = nothing[check]
+        setattr(module, name, lambda *given: None)
+
+
+def case(bases: list[tuple[Path, Truth]], seed: int, folder: Path, only: str | None = None) -> dict[str, Any]:
     """One case: what was damaged, what became of it, what verify and repair made of it."""
     chance = random.Random(seed)
     base, truth = chance.choice(bases)
-    damage = choose(base, chance)
+    damage = choose(base, chance, only)
     root = folder / "case"
 
     def fresh() -> Path:
@@ -151,14 +166,20 @@ def prepared(folder: Path) -> list[tuple[Path, Truth]]:
     return bases
 
 
-def campaign(seeds: range, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+def campaign(
+    seeds: range, show: Callable[[dict[str, Any]], None], only: str | None = None, planted: str | None = None
+) -> list[dict[str, Any]]:
     """All cases of these seeds."""
     with tempfile.TemporaryDirectory(prefix="bitflips-") as name:
         folder = Path(name)
         bases = prepared(folder)
+        if only == "log":
+            bases = bases[1:]
+        if planted:
+            plant(planted)
         records = []
         for seed in seeds:
-            records.append(case(bases, seed, folder))
+            records.append(case(bases, seed, folder, only))
             show(records[-1])
         return records
 
@@ -182,6 +203,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--seed", type=int, help="this one case alone")
+    parser.add_argument("--only", help="damage files of this kind alone, such as documents or vectors")
+    parser.add_argument("--plant", choices=["vectors", "documents", "log", "state"], help="take this check away")
     parser.add_argument("--out", type=Path, help="write the records to this JSON file")
     options = parser.parse_args()
     first, number = (options.seed, 1) if options.seed is not None else (options.from_seed, options.cases)
@@ -193,7 +216,7 @@ def main() -> int:
         elif (done := record["seed"] - first + 1) % 50 == 0:
             print(f"{done} of {number} cases, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
-    records = campaign(range(first, first + number), show)
+    records = campaign(range(first, first + number), show, options.only, options.plant)
     print(table(records))
     if options.out:
         options.out.write_text(json.dumps(records, indent=1) + "\n")

@@ -90,14 +90,14 @@ class Damage:
         path.write_bytes(data)
 
 
-def choose(root: Path, random: random.Random) -> Damage:
-    """A file of any kind, and a place in it; flips more often than the rest."""
+def choose(root: Path, random: random.Random, only: str | None = None) -> Damage:
+    """A file of any kind, or of this one, and a place in it; flips more often than the rest."""
     files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.stat().st_size)
     files = [name for name in files if not name.endswith(("LOCK", "-shm"))]
     kinds: dict[str, list[str]] = {}
     for name in files:
         kinds.setdefault(kind_of(name), []).append(name)
-    name = random.choice(kinds[random.choice([*sorted(kinds), "documents"])])
+    name = random.choice(kinds[only or random.choice([*sorted(kinds), "documents"])])
     size = (root / name).stat().st_size
     if kind_of(name) == "log":  # one that is cut, or whose header is zeros, is what a power loss leaves
         way = random.choice(["flip"] * 7 + ["zeros"])
@@ -153,7 +153,8 @@ class Truth:
         best = sorted((scores[doc_id] for doc_id in among), reverse=True)[:LIMIT]
         if [hit.score for hit in found.hits] != sorted((hit.score for hit in found.hits), reverse=True):
             return "wrong"
-        same = len(found.hits) == len(best) and abs(found.hits[-1].score - best[-1]) <= 2e-6
+        pairs = zip(found.hits, best, strict=False)
+        same = len(found.hits) == len(best) and all(abs(hit.score - score) <= 2e-6 for hit, score in pairs)
         return "right" if same or not exact else "missed"
 
     def page(self, found: list[StoredDocument], among: set[str]) -> str:
