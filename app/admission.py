@@ -31,7 +31,7 @@ class Visit:
         self.streams = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON.encode()
         self.declared = _number(headers.get(b"content-length", b""))
         self.arriving = self.declared > 0 or b"transfer-encoding" in headers
-        self.held = self.came = 0
+        self.held = self.came = self.sent = 0
         self._admission, self._began = admission, monotonic()
 
     def hold(self, size: int) -> None:
@@ -101,7 +101,7 @@ class Admission:
         finally:
             self._visits.discard(visit)
             self._held -= visit.held
-            give_back(visit.held)
+            give_back(visit.held + visit.sent)
 
     def stop(self) -> None:
         """Let nothing more in; refuse what has not arrived, and tell long work to end at a safe point."""
@@ -154,6 +154,7 @@ class Gate:
             if not started and self._admission.stopping.is_set():
                 message["headers"] = [*message["headers"], CLOSE]
             started = True
+            visit.sent += len(message.get("body", b""))
             await send(message)
 
         try:

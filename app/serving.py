@@ -26,6 +26,7 @@ from app.admission import Admission
 from app.logs import log_config
 from app.protocol import bounded
 from app.settings import Settings
+from app.trim import few_heaps
 
 POLL_SECONDS = 0.005
 ANSWERED_SECONDS = 2  # for what was refused in the end to reach its client
@@ -108,6 +109,7 @@ class Server(uvicorn.Server):
 
 def serve(app: FastAPI, settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is running. Raises what kept the application from starting."""
+    few_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)
     _multiply_on_one_core()
     watched, admission = Watched(app), app.state.admission
