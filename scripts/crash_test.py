@@ -4,11 +4,12 @@
 Starts the real server; clients ingest (JSON, NDJSON, all or nothing), upsert, change metadata, delete, delete by
 filter, search and read, and others rotate, compact and make snapshots; then it is ended with SIGKILL: at a random
 instant, within a long work, while nothing is written, or while it starts. Commands that own a directory (verify,
-repair, compact, reindex) are killed too. After every kill the directory is verified (laws 3 to 5) and the server is started
-again: each document must be as the last acknowledged write left it, or as the write that was under way would have,
-with its text, metadata and vector; what is all or nothing is; deleted documents stay deleted; counts agree; exact
-search is exact; recall@10 is at most 0.02 below that of an exact first stage, and below what it was before the kill;
-snapshots restore; no file is left over. While it runs, every answer must be one that the acknowledged writes allow.
+repair, compact, reindex) are killed too. After every kill the directory is verified (laws 3 to 5) and the server is
+started again: each document must be as the last acknowledged write left it, or as the write that was under way would
+have, with its text, metadata and vector; what is all or nothing is; deleted documents stay deleted; counts agree;
+exact search is exact; recall@10 is at most 0.02 below that of an exact first stage, and below what it was before the
+kill; snapshots restore; no file is left over. While it runs, every answer must be one that the acknowledged writes
+allow.
 
 A round's choices come from --seed and its number, though not the instant at which a request meets the kill.
 
