@@ -112,6 +112,7 @@ def test_serve_refuses_what_would_not_protect(
     funnel: Run, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], options: list[str], said: str
 ) -> None:
     """One line, exit code 1, and no directory is made."""
+    monkeypatch.setattr("app.serving.serve", lambda *_: pytest.fail("it serves"))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     done = funnel("serve", "--port", "0", *options)
