@@ -20,7 +20,6 @@ from torch import Tensor
 
 from app.identity import hash_files
 from app.lexical import LexicalConcat
-from app.safe_loading import WEIGHTS as SAFE
 from app.safe_loading import safetensors_only
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -83,12 +82,10 @@ def load_folder(name: str, **options: Any) -> SentenceTransformer:
     """What sentence-transformers saved in a folder, or on the hub, where our own module may be among the modules.
 
     Our module is handed over as a class: trust in code that the folder brings is neither needed nor given for it.
-    Raises ValueError or OSError for weights that are pickles.
+    Raises ValueError for weights that are pickles.
     """
     with safetensors_only():
-        return SentenceTransformer._load_with_module_classes(
-            name, {MODULE: LexicalConcat}, model_kwargs=dict(SAFE), **options
-        )
+        return SentenceTransformer._load_with_module_classes(name, {MODULE: LexicalConcat}, **options)
 
 
 def save_parts(folder: Path, idf: Tensor, projection: Tensor, head: Tensor, config: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 
 import torch
 
-WEIGHTS = {"use_safetensors": True}  # for transformers, whose message then says which file is missing
 ADVICE = (
     "its weights are a pickle (pytorch_model.bin), which may run code of whoever made it. If you trust them, convert "
     "it: SentenceTransformer(model).save(folder) in sentence-transformers writes safetensors"
@@ -15,8 +14,8 @@ ADVICE = (
 
 @contextmanager
 def safetensors_only() -> Iterator[None]:
-    """Let nobody read a pickle until the block ends: sentence-transformers would, for the weights of its own modules,
-    and has no switch for it. Raises ValueError."""
+    """Let nobody read a pickle until the block ends. transformers has a switch for that, but sentence-transformers has
+    none for the weights of its own modules. Raises ValueError, with how to convert them."""
     load = torch.load
     torch.load = _refuse
     try:
