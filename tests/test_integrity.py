@@ -202,7 +202,7 @@ def test_metadata_that_changes_during_a_search_is_no_damage(layout: Layout) -> N
         searcher._matching = type("Stale", (), {"allowed": staticmethod(stale)})()
         searcher._newest = lambda: view
         (answer,) = searcher.search(V[16], Query(limit=10, shortlist=199, filter={"even": True}))
-        assert len(seen) == 4
+        assert len(seen) > 1  # it was repeated before anything was left out
         assert "d00016" not in {hit.doc_id for hit in answer.hits}
         assert len(answer.hits) == 9
 
