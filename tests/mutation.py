@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20_000"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5_000"))
 MEMORY = 64 << 20  # bytes that Python may hold more than before, for inputs of at most a few kilobytes
 NUMBERS = st.sampled_from([0, -1, 10**400, 2**63, 1e308, -0.0]) | st.integers() | st.floats()
 SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=8) | st.sampled_from(["\0", "\ud800", "🦀", ""])
