@@ -19,3 +19,28 @@ def test_each_event_is_a_plain_line_with_time_level_and_place() -> None:
     lines = [line.split(" ", 2)[2] for line in done.stderr.splitlines()]
     assert lines == ["WARNING index.store enough", "ERROR uvicorn.error more"]
     assert done.stdout == ""
+
+
+UNREAD = """
+import logging, logging.config
+from app.logs import log_config
+logging.config.dictConfig(log_config("info"))
+for number in range(30_000):
+    logging.getLogger("app.requests").info("a line that nobody reads, number %d", number)
+print("done", flush=True)
+"""
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """Lines beyond those that may wait are lost and counted, once they are read; the process ends by itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        _, log = process.communicate(timeout=30)
+    lines = log.splitlines()
+    assert "a line that nobody reads, number 0" in lines[0]
+    assert len(lines) < 30_000
+    assert any("lines of the log were lost" in line for line in lines)
+    assert process.returncode == 0
