@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from index.batch import Batch
 from index.calibrating import Asked
 from index.document import Document
 from index.errors import MaintenanceBusy, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
-from index.jobs import Exchange, Job
+from index.graph import Graph
+from index.jobs import Adopt, Exchange, Job
 from index.options import StoreOptions
 from index.query import Query
 from index.rotation import QueryMap, Rotation
@@ -667,3 +669,29 @@ def test_documents_that_cannot_be_opened_again_are_refused_until_a_restart(
     with opened(tmp_path / "data") as store:
         assert (listing(store), store.view.generation) == (before, 2)
     assert verify(tmp_path / "data").ok
+
+
+def test_a_merge_or_a_save_that_began_before_is_thrown_away(tmp_path: Path) -> None:
+    """Its graph has the rows of the old generation: neither is it searched, nor does the state name it."""
+    with prepared(tmp_path) as store:
+        old = store.view
+        graph = Graph.empty(old.shortlist.tail, "float32").extended(old.shortlist.tail)
+        assert graph is not None
+        store.compact()
+        kept, before = names(store), seen(store)
+        assert store._writer.submit(Adopt(graph, old)) is False
+        store._merger._save(replace(old, shortlist=old.shortlist.with_graph(graph)))
+        assert (names(store), seen(store), store.view.shortlist.graph) == (kept, before, None)
+        assert store._documents.state().snapshot is None
+
+
+def test_no_bitmap_of_a_filter_outlives_it(tmp_path: Path) -> None:
+    """Kept of the old rows, and asked again only when there are more rows than then."""
+    with prepared(tmp_path) as store:
+        before = store.count({"n": 3})
+        store.compact()
+        fill(store, unit_vectors(600, seed=8), lambda i: {"n": 3 if i < 5 else 0}, start=9_000)
+        assert store.view.rows > 1_500
+        assert store.count({"n": 3}) == before + 5
+        page, _ = store.scroll(1_000, filter={"n": 3})
+        assert {document.metadata["n"] for document in page} == {3}
