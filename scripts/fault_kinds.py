@@ -19,7 +19,7 @@ from store_promises import possible_after
 from index.matrices import packed
 
 PHASE = Path(__file__).resolve().parent / "fault_phase.py"
-PATIENCE = 120  # seconds for a run; one that waits for ever is a defect
+PATIENCE = 60  # seconds for a run; one that waits for ever is a defect
 CALLS = {  # with the number of the last call of a thread that is hit, and how it fails
     "pwrite64": (80, ("EIO", "ENOSPC", "EINTR", "EDQUOT")),
     "write": (8, ("EIO", "ENOSPC", "EINTR")),
@@ -105,11 +105,18 @@ def run(fault: Fault, folder: Path, scale: int = 1) -> dict[str, Any]:
     options = [_named(option, names) for option in fault.options]
     counts: dict[str, Any] = {"faults": 1}
     try:
-        done = subprocess.run([*before, *command, *options], capture_output=True, text=True, timeout=PATIENCE)
-        if done.returncode and not fault.may_die:
-            return counts | {"error": f"ended with {done.returncode}: {done.stderr[-1500:]}"}
-        counts["died"] = int(done.returncode != 0)
-        counts |= {k: v for line in done.stdout.splitlines() if line[:1] == "{" for k, v in json.loads(line).items()}
+        try:
+            done = subprocess.run([*before, *command, *options], capture_output=True, text=True, timeout=PATIENCE)
+            if done.returncode and not fault.may_die:
+                return counts | {"error": f"ended with {done.returncode}: {done.stderr[-1500:]}"}
+            counts["died"] = int(done.returncode != 0)
+            counts |= {
+                k: v for line in done.stdout.splitlines() if line[:1] == "{" for k, v in json.loads(line).items()
+            }
+        except subprocess.TimeoutExpired:
+            if not fault.may_die:
+                raise
+            counts["killed"] = 1  # Python waits for ever for a thread that finds no memory when it starts
         if trace.exists():
             counts["faults"] = trace.read_text().count("(INJECTED)")
         else:

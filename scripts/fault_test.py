@@ -30,7 +30,7 @@ from harness import console, store_results
 from power_record import folder_in_memory
 from rich.progress import track
 
-SMALLEST_FILE, SMALLEST_MEMORY = 3_000, 4  # bytes, KiB
+SMALLEST_FILE, SMALLEST_MEMORY = 3_000, 24  # bytes, KiB
 KINDS: dict[str, Callable[[int, int], Iterator[Fault]]] = {
     "inject": fault_kinds.injected,
     "read-only": fault_kinds.read_only,

@@ -7,6 +7,7 @@ import random
 import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ class Run:
         self.refused = self.unknown = 0
         self.dead: list[tuple[str, int]] = []  # versions of texts that were deleted or replaced
         self._lock = threading.Lock()
+        self.clients = ThreadPoolExecutor(len(WRITERS))
+        started = threading.Barrier(len(WRITERS))  # now: Python waits for ever for a thread that finds no memory
+        list(self.clients.map(lambda _: started.wait(), WRITERS))
         self.store = self._open()
 
     def call(self, changes: dict[str, Any], do: Callable[[Store], dict[str, Any] | None]) -> bool:
@@ -125,23 +129,18 @@ class Run:
         raise CannotOpen(f"{type(failure).__name__}: {failure}") from failure
 
 
-class Writing(threading.Thread):
+class Writing:
     """One client with ids of its own that writes until it has done so many things."""
 
     def __init__(self, run: Run, name: str, count: int, seed: int) -> None:
-        super().__init__(daemon=True)
         self.client, self.count, self.run_, self.random = name, count, run, random.Random(f"{seed}/{name}")
         self.ids = [f"{name}-{i}" for i in range(IDS)]
         self.known: dict[str, State | None] = self._stored()
-        self.failure: BaseException | None = None
 
-    def run(self) -> None:
-        """Write; an error that no call may raise is kept in `failure`."""
-        try:
-            for _ in range(self.count):
-                self.step()
-        except BaseException as error:
-            self.failure = error
+    def write(self) -> None:
+        """All of it; raises what no call may raise."""
+        for _ in range(self.count):
+            self.step()
 
     def step(self) -> None:
         """One random write."""
@@ -203,11 +202,10 @@ class Writing(threading.Thread):
 
 def write_meanwhile(run: Run, count: int, seed: int, work: Callable[[], Any] = lambda: None) -> None:
     """Two clients write while `work` is done; raises what went wrong in them."""
-    clients = [Writing(run, name, count, seed) for name in WRITERS]
+    clients = [run.clients.submit(Writing(run, name, count, seed).write) for name in WRITERS]
+    try:
+        work()
+    finally:
+        wait(clients)
     for client in clients:
-        client.start()
-    work()
-    for client in clients:
-        client.join()
-        if client.failure:
-            raise client.failure
+        client.result()
