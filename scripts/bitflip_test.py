@@ -31,6 +31,7 @@ from typing import Any
 
 import faiss
 from bitflips import COUNT, Truth, build, choose, kind_of, outcome
+from harness import store_results
 
 from index import documents, opening, results, seal
 from index.errors import FunnelError
@@ -198,6 +199,15 @@ def table(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def counted(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Cases, outcomes by kind of file, and what repair made of what verify found."""
+    outcomes: dict[str, Counter[str]] = {}
+    for record in records:
+        outcomes.setdefault(record["file"], Counter())[record["outcome"]] += 1
+    repairs = Counter(record["repair"] for record in records if record["verify"] != "sound")
+    return {"cases": len(records), "outcomes": outcomes, "repairs": repairs, "seed": records[0]["seed"]}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=200)
@@ -205,7 +215,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="this one case alone")
     parser.add_argument("--only", help="damage files of this kind alone, such as documents or vectors")
     parser.add_argument("--plant", choices=["vectors", "documents", "log", "state"], help="take this check away")
-    parser.add_argument("--out", type=Path, help="write the records to this JSON file")
+    parser.add_argument("--out", type=Path, help="store the counts as JSON")
+    parser.add_argument("--records", type=Path, help="write every case to this JSON file")
     options = parser.parse_args()
     first, number = (options.seed, 1) if options.seed is not None else (options.from_seed, options.cases)
     began = time.monotonic()
@@ -219,7 +230,9 @@ def main() -> int:
     records = campaign(range(first, first + number), show, options.only, options.plant)
     print(table(records))
     if options.out:
-        options.out.write_text(json.dumps(records, indent=1) + "\n")
+        store_results(options.out, {**counted(records), "seconds": round(time.monotonic() - began)})
+    if options.records:
+        options.records.write_text(json.dumps(records, indent=1) + "\n")
     return int(any(failed(record) for record in records))
 
 

@@ -18,7 +18,7 @@ QUICK, LONG = 14, 2_000
 
 def campaign(cases: int, out: Path, *options: str) -> list[dict[str, Any]]:
     """The records of the script, in a process that has no threads when it forks."""
-    command = [sys.executable, str(ROOT / "scripts" / "bitflip_test.py"), "--cases", str(cases), "--out", str(out)]
+    command = [sys.executable, str(ROOT / "scripts" / "bitflip_test.py"), "--cases", str(cases), "--records", str(out)]
     command += options
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
