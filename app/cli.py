@@ -15,7 +15,7 @@ from app.cli_export import export
 from app.cli_key import key
 from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
-from app.cli_repair import repair
+from app.cli_repair import repair, verify
 from app.cli_snapshots import restore, snapshot
 from app.cli_train import train
 
@@ -214,34 +214,14 @@ def adapt(
     run(url, data_dir, options, undo, undo_pairs)
 
 
-@app.command()
-def verify(
-    data_dir: Folder = None,
-    json: Json = False,
-    forget_damaged: Annotated[
-        bool, typer.Option("--forget-damaged", help="Give up a rotation or query map whose file is lost or damaged.")
-    ] = False,
-) -> None:
-    """Check every stored document, vector and checksum of a directory; exits with 1 if anything is wrong.
-
-    Stop the service first. Vectors and texts need neither a rotation nor a query map: what is given up can be
-    learned again with `funnel adapt`.
-
-    [bold]funnel verify --data-dir ./data[/bold]
-    [bold]funnel verify --forget-damaged[/bold]
-    """
-    from app.cli_directory import run_verify
-
-    run_verify(data_dir, json, forget_damaged)
-
-
-app.command()(key)
+app.command()(recall)
 app.command()(compact)
 app.add_typer(snapshot, name="snapshot")
 app.command()(restore)
 app.command()(export)
-app.command()(recall)
+app.command()(verify)
 app.command()(repair)
+app.command()(key)
 app.command()(evaluate)
 app.command()(train)
 

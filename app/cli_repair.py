@@ -1,14 +1,34 @@
-"""The command `funnel repair`."""
+"""The commands `funnel verify` and `funnel repair`."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli_options import Folder
+from app.cli_options import Folder, Json
 
 if TYPE_CHECKING:
     from app.settings import Settings
     from index.reindex import Embed
+
+
+def verify(
+    data_dir: Folder = None,
+    json: Json = False,
+    forget_damaged: Annotated[
+        bool, typer.Option("--forget-damaged", help="Give up a rotation or query map whose file is lost or damaged.")
+    ] = False,
+) -> None:
+    """Check every stored document, vector and checksum of a directory; exits with 1 if anything is wrong.
+
+    Stop the service first. Vectors and texts need neither a rotation nor a query map: what is given up can be
+    learned again with `funnel adapt`.
+
+    [bold]funnel verify --data-dir ./data[/bold]
+    [bold]funnel verify --forget-damaged[/bold]
+    """
+    from app.cli_directory import run_verify
+
+    run_verify(data_dir, json, forget_damaged)
 
 
 def repair(
@@ -33,7 +53,7 @@ def repair(
     from app.cli_output import progress_bar
     from app.settings import load_settings
     from index.repair import repair as mend
-    from index.verify import verify
+    from index.verify import verify as read
 
     settings = load_settings(**({} if data_dir is None else {"data_dir": data_dir}))
     with unlocked(STOP_FIRST), progress_bar() as bar:
@@ -54,7 +74,7 @@ def repair(
     if not told:
         typer.echo(f"{settings.data_dir}: nothing to repair")
         return
-    report = verify(settings.data_dir)
+    report = read(settings.data_dir)
     for check in report.checks:
         if not check.ok:
             typer.echo(f"{check.name}: {check.detail}. {check.advice}", err=True)

@@ -6,8 +6,8 @@ from app.answers import json_answer
 from app.body import read_json
 from app.openapi import body_of, problems_of
 from app.requests import SearchRequest
-from app.responses import SearchResponse
 from app.search import search
+from app.search_responses import SearchResponse
 from app.service import ServiceDep
 
 router = APIRouter(tags=["search"])
