@@ -1,5 +1,6 @@
 """What several test files ask for by name."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -14,3 +15,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A test that serves sets up the log of a server: it must not go on among the dots of the others."""
+    loggers = [logging.getLogger(name) for name in ("app", "index", "uvicorn")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
