@@ -300,6 +300,7 @@ def test_metrics_and_docs_can_be_opened_and_closed(tmp_path: Path) -> None:
         client.headers.update(bearer(FULL))
         for closed in ("/", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/metrics", "/metrics/"):
             assert_problem(client.get(closed), 404, "not-found")
+            assert_problem(client.get(f"{closed}%0A"), 404, "not-found")
         assert client.get("/stats").status_code == 200
         assert client.get("/problems/unauthorized", headers={"authorization": ""}).status_code == 200
 

@@ -122,6 +122,15 @@ def test_what_a_form_or_a_beacon_can_send_is_refused_by_its_kind(client: TestCli
     assert count(client) == 5
 
 
+def test_a_newline_at_the_end_of_an_address_is_no_way_around(client: TestClient) -> None:
+    """Routes drop it: what a form could send would have erased and deleted at an address that the rules do not know."""
+    for name in RIGHTS:
+        method, path = name.split(" ")
+        answer = client.request(method, f"{address(path)}%0A", content=b"{}", headers={"content-type": "text/plain"})
+        assert_problem(answer, 404, "not-found")
+    assert count(client) == 5
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_other_methods_ask_for_leave_and_never_get_it(client: TestClient, method: str) -> None:
     """A browser asks with OPTIONS first; no answer names an origin, so that the request itself is never sent."""
