@@ -89,8 +89,9 @@ class NextGeneration:
         """Take in what was committed meanwhile, but for what the writer's thread can do in a moment."""
         while self._behind(newest := self._writer.view) > CATCH_UP:
             self._check_open()
+            repainted = self._repainted()  # before the moment that is read: a later one would not be in it
             with self._documents.reader() as db:
-                self._take(db, newest)
+                self._take(db, newest, repainted)
         self._copy.sync()
 
     @property
@@ -104,7 +105,7 @@ class NextGeneration:
 
     def finish(self, db: Connection, newest: View, snapshot: str | None) -> Generation:
         """In the writer's thread: take in the last commits, and close the documents. Nothing stops it any more."""
-        self._take(db, newest, stoppable=False)
+        self._take(db, newest, self._repainted(), stoppable=False)
         view = replace(self.view, commits=newest.commits + 1)
         record = Matrices(self.rotation, newest.query_map).to_json()
         numbers = {"generation": view.generation, "commits": view.commits, "rows": view.rows}
@@ -146,14 +147,14 @@ class NextGeneration:
             rotation=self.rotation,
         )
 
-    def _take(self, db: Connection, newest: View, stoppable: bool = True) -> None:
+    def _take(self, db: Connection, newest: View, repainted: set[int], stoppable: bool = True) -> None:
         seen, self.seen = self.seen, newest
         for start, stop in _spans(0, len(died := _died(seen, newest)), BATCH):
             self._copy.remove(died[start:stop])
         self._copy_vectors(newest, seen.rows, newest.rows)
         for start, stop in _spans(seen.rows, newest.rows, BATCH):
             self._copy.add(db, start, stop)
-        self._copy.repaint(db, sorted(self._repainted()))
+        self._copy.repaint(db, sorted(repainted))
         self._build.read(self._view(newest), stoppable=stoppable)
 
     def _behind(self, newest: View) -> int:
@@ -163,6 +164,7 @@ class NextGeneration:
         return fresh + died + len(self._writer.repainted or ())
 
     def _repainted(self) -> set[int]:
+        """Rows whose metadata were committed anew, and that nobody has asked for yet."""
         noted, rows = self._writer.repainted, set()
         while noted:
             rows.add(noted.popleft())

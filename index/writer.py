@@ -136,8 +136,8 @@ class Writer:
                 self.vectors.write(view.rows, raw)
             db.execute("UPDATE state SET commits = commits + 1, rows = ?", (batch.next_row,))
             made = self._next_view(view, batch, raw)
-        if self.repainted is not None:
-            self.repainted.extend(batch.repainted)
+        if (noted := self.repainted) is not None:  # a compaction that ends forgets it at any moment
+            noted.extend(batch.repainted)
         return made
 
     def _apply(self, job: Job, batch: Batch) -> Any:

@@ -19,6 +19,7 @@ import pytest
 from index import compaction, database, filters, newest, next_generation, room, searching
 from index.batch import Batch
 from index.calibrating import Asked
+from index.copying import Copy
 from index.document import Document
 from index.errors import MaintenanceBusy, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
 from index.graph import Graph
@@ -148,6 +149,31 @@ def test_what_is_written_meanwhile_is_there(tmp_path: Path, phase: str, options:
         change(store, known, tag="later")
         assert store.compact()["erased"] > 0
         assert {d.doc_id: (d.text, d.metadata) for d in store.scroll(10_000)[0]} == known
+    assert verify(tmp_path / "data").ok
+
+
+def test_metadata_that_changes_while_it_catches_up_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the moment that is read, here that of the first new row, and the look at what was changed in place."""
+    done: list[str] = []
+    with prepared(tmp_path) as store:
+
+        def meddle(at: int, total: int) -> None:
+            if not done and at >= PHASES["documents"]:
+                done.append("written")
+                fill(store, unit_vectors(600, seed=5), start=1_500)
+
+        def add(self: Copy, source: sqlite3.Connection, start: int, stop: int) -> None:
+            adding(self, source, start, stop)
+            if start >= 1_500 and done == ["written"]:
+                done.append("changed")
+                store.update_metadata("d00001", lambda _: {"n": 98})
+
+        adding = Copy.add
+        monkeypatch.setattr(Copy, "add", add)
+        store.compact(meddle)
+        assert done == ["written", "changed"]
+        assert store.get(["d00001"])[0].metadata == {"n": 98}
+        assert store.count({"n": 98}) == 1
     assert verify(tmp_path / "data").ok
 
 
