@@ -14,6 +14,7 @@ from index.errors import FunnelError
 
 log = logging.getLogger("app.requests")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+GONE = 499  # nothing was answered: the client went away
 METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -30,7 +31,7 @@ class Requests:
         """Pass the request on, and watch its answer."""
         if scope["type"] != "http":
             return await self._app(scope, receive, _readable(send))
-        started, status = perf_counter(), 500
+        started, status = perf_counter(), GONE
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
 
@@ -44,6 +45,9 @@ class Requests:
 
         try:
             return await self._app(scope, receive, watched)
+        except Exception:
+            status = 500  # told by who made this application, outside of it
+            raise
         finally:
             self._note(scope, status, perf_counter() - started, request_id)
 

@@ -390,8 +390,11 @@ def test_a_client_that_leaves_after_its_body_ends_the_work(tmp_path: Path) -> No
         assert not embedder.gate.is_set()
         assert "summary" not in exchange.text
         assert client.get("/stats").json()["waiting"]["ingest"] == 0
+        counted = client.get("/metrics").text
         embedder.gate.set()
     assert embedder.embedded <= 256
+    assert 'route="/ingest",status="499"} 1.0' in counted, "who goes away is no failure of ours"
+    assert 'status="500"' not in counted
 
 
 def test_a_client_that_takes_no_lines_ends_the_work(tmp_path: Path) -> None:
