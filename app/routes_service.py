@@ -1,6 +1,7 @@
 """The service about itself: health, information, metrics, and what its problems mean."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,10 @@ async def readyz(request: Request) -> Response:
 
 
 async def probe(service: Service) -> None:
-    """One search through the whole path; Refused (503) when it takes too long."""
+    """One search through the whole path; Refused (503) when it takes too long. Probes need no key: however many come,
+    they never take more than one of the places of searches."""
     try:
-        await asyncio.wait_for(_search(service), PROBE_SECONDS)
+        await asyncio.wait_for(service.probing.run(partial(_search, service)), PROBE_SECONDS)
     except TimeoutError:
         raise Refused("not-ready", f"a probe was not answered within {PROBE_SECONDS} seconds") from None
 

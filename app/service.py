@@ -21,6 +21,7 @@ from app.recalling import Recalls, open_recalls
 from app.reservoir import Reservoir
 from app.scrubbing import Scrubbing
 from app.settings import Settings, SettingsError, store_options, unknown_variables, variables
+from app.shared import Shared
 from app.truth import Truth, open_truth
 from index.space import Space
 from index.store import Store
@@ -50,6 +51,7 @@ class Service:
     easing: Easing
     scrubbing: Scrubbing
     stopping: Event  # set at the begin of a shutdown: long work ends at its next safe point
+    probing: Shared = field(default_factory=Shared)
     patching: Lock = field(default_factory=Lock)  # a patch reads, changes and writes: one at a time
 
     @property

@@ -5,10 +5,13 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -21,7 +24,7 @@ from app.responses import Info
 from app.service import limit_threads
 from app.settings import SettingsError
 from embedders import HashEmbedder
-from index.errors import FingerprintMismatch, StoreLocked
+from index.errors import FingerprintMismatch, StoreCorrupt, StoreLocked
 from service import BlockingEmbedder, assert_problem, fill, running, settings_for
 
 
@@ -51,6 +54,37 @@ def test_before_the_start_it_is_alive_but_not_ready(tmp_path: Path) -> None:
 def test_a_service_without_a_model_is_ready_too(tmp_path: Path) -> None:
     """The probe is a vector then."""
     with running(tmp_path, model="none", dim=4) as client:
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_flood_of_probes_is_one_search_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes need no key: fifty at once take one place of the searches, and all are answered."""
+    with running(tmp_path, model="none", dim=4) as client, ThreadPoolExecutor(50) as threads:
+        store, gate, searches = client.app.state.service.store, threading.Event(), list[int]()  # type: ignore[attr-defined]
+        search = store.search
+
+        def slow(*args: Any) -> Any:
+            searches.append(client.get("/stats").json()["waiting"]["search"])
+            assert gate.wait(10)
+            return search(*args)
+
+        monkeypatch.setattr(store, "search", slow)
+        answers = [threads.submit(client.get, "/readyz") for _ in range(50)]
+        time.sleep(0.5)
+        gate.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 50
+        assert searches[:1] == [0]
+        assert len(searches) < 5
+        assert client.get("/readyz").status_code == 200  # and the next one looks again
+        assert len(searches) < 6
+
+
+def test_a_probe_that_fails_is_told_to_all_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was broken once is looked at again."""
+    with running(tmp_path, model="none", dim=4) as client:
+        with monkeypatch.context() as broken:
+            broken.setattr(client.app.state.service.store, "search", Mock(side_effect=StoreCorrupt("damaged")))  # type: ignore[attr-defined]
+            assert_problem(client.get("/readyz"), 500, "store-corrupt")
         assert client.get("/readyz").status_code == 200
 
 
