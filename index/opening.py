@@ -1,6 +1,7 @@
 """Opening a data directory: lock, format, fingerprint, vectors, shortlist, and the first view."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -117,9 +118,10 @@ def _prepare(layout: Layout, space: Space | None, options: StoreOptions) -> None
             named = ", ".join(strangers[:5])
             raise StoreFormat(f"{layout.root} is not a funnel-search directory (no manifest.json) and holds {named}")
         layout.create()
-    if not layout.documents.exists() and any(path.stat().st_size for path in layout.collection.glob("vectors-*")):
-        raise StoreCorrupt(f"{layout.documents} is missing, but its vectors are there; bring it back")
-    if space is not None and not (layout.documents.exists() and layout.documents.stat().st_size):
+    there = layout.documents.exists() and layout.documents.stat().st_size > 0
+    if not there and any(path.stat().st_size for path in layout.collection.glob("vectors-*")):
+        raise StoreCorrupt(f"{layout.documents} is missing or empty, but its vectors are there; bring it back")
+    if space is not None and not there:
         make_documents(layout, State(0, 1, options.storage, 0, space.to_json()))
 
 
@@ -137,9 +139,10 @@ def _agreed_space(stored: Space, asked: Space | None) -> Space:
 
 
 def _remove_strays(layout: Layout, state: State) -> None:
-    """Delete vectors, snapshots and matrices that the state does not name: left-overs of interrupted rewrites."""
+    """Delete vectors, graphs and matrices that the state does not name, and what an interrupted repair left."""
     named = named_files(layout, state)
-    for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*", "documents.compact*"):
+    shutil.rmtree(layout.collection / "repair.tmp", ignore_errors=True)  # a copy of the documents, deleted ones too
+    for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*", "documents.compact*", "repairing"):
         for path in layout.collection.glob(pattern):
             if path.name not in named:
                 log.info("removing %s, which no generation names", path.name)

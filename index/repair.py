@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import numpy as np
@@ -51,8 +53,9 @@ def repair(
     anything is; with its no, and in a dry run, nothing changes. Raises StoreLocked, StoreFormat, StorageFull, and
     StoreCorrupt when nobody can tell any more what the files are.
     """
-    layout, stamp = Layout(Path(path)), time.strftime("%Y%m%d-%H%M%S")
+    layout = Layout(Path(path))
     _check_ours(layout)
+    stamp = _stamp(layout)
     report = verify(layout.root) if layout.exists() else Report([], 0)
     wrong = {check.name for check in report.checks if not check.ok}
     if layout.exists() and not wrong:
@@ -87,15 +90,17 @@ def _check_ours(layout: Layout) -> None:
 
 def _take_up(layout: Layout) -> None:
     """A repair that was interrupted while the files changed places begins again with the damaged ones."""
-    if layout.exists():
+    mark = _mark(layout)
+    if layout.exists() or not mark.exists():  # what an earlier repair kept is none of this one's
         return
-    for kept in sorted(layout.collection.glob("documents.sqlite.damaged-*")):
-        if not kept.name.endswith("-wal"):
-            kept.replace(layout.documents)
-            kept.unlink(missing_ok=True)  # where both names are of one file, a rename does nothing
-            if (log := kept.with_name(f"{kept.name}-wal")).exists():
-                log.replace(log_path(layout))
+    kept = layout.collection / Path(mark.read_text(errors="replace")).name
+    if (log := _log_of(kept)).exists():
+        log.replace(log_path(layout))
+    if kept.exists():
+        kept.replace(layout.documents)
+        kept.unlink(missing_ok=True)  # where both names are of one file, a rename does nothing
     sync_directory(layout.collection)
+    mark.unlink()
 
 
 def _examined(layout: Layout, work: Path, embed: Embed | None, progress: Progress) -> Findings:
@@ -149,6 +154,7 @@ def _act(layout: Layout, findings: Findings, wrong: set[str], stamp: str, work: 
             path.rename(path.with_name(f"{path.name}.damaged-{stamp}"))
     write_manifest(layout.manifest, created)
     sync_directory(layout.root)
+    _mark(layout).unlink(missing_ok=True)
 
 
 def _write_vectors(layout: Layout, findings: Findings) -> None:
@@ -164,25 +170,30 @@ def _write_vectors(layout: Layout, findings: Findings) -> None:
 def _made(findings: Findings, path: Path) -> Path:
     """A documents file of all that stays, closed and synced."""
     state = replace(findings.state, commits=findings.state.commits + 1, pending=None)
-    with closing(Documents(path, state, readers=0)) as documents, documents.transaction() as db:
-        marks = ", ".join("?" * len(WHOLE.split(", ")))
-        for row, found in sorted(findings.kept.items()):
-            title, text, metadata, content_hash, document_hash = found.fields
-            texts = None if title is None else title.decode(), text.decode(), metadata.decode()
-            db.execute(
-                f"INSERT INTO documents ({WHOLE}) VALUES ({marks})",
-                (row, found.doc_id, *texts, content_hash, document_hash),
-            )
-            index_metadata(db, [(row, entries_of(texts[2]))])
+    with closing(Documents(path, state, readers=0)) as documents:
+        with documents.transaction() as db:
+            for row, found in sorted(findings.kept.items()):
+                _insert(db, row, found)
+        documents.checkpoint()  # closing would not tell of a full disk
     return path
 
 
+def _insert(db: Connection, row: int, found: Found) -> None:
+    title, text, metadata, content_hash, document_hash = found.fields
+    texts = None if title is None else title.decode(), text.decode(), metadata.decode()
+    marks = ", ".join("?" * len(WHOLE.split(", ")))
+    values = (row, found.doc_id, *texts, content_hash, document_hash)
+    db.execute(f"INSERT INTO documents ({WHOLE}) VALUES ({marks})", values)
+    index_metadata(db, [(row, entries_of(texts[2]))])
+
+
 def _exchange(layout: Layout, made: Path, kept: Path) -> None:
+    write_durably(_mark(layout), kept.name.encode())
     layout.manifest.unlink(missing_ok=True)
     sync_directory(layout.root)
     os.link(layout.documents, kept)
     if (log := log_path(layout)).exists():
-        log.replace(kept.with_name(f"{kept.name}-wal"))
+        log.replace(_log_of(kept))
     layout.documents.with_name(f"{layout.documents.name}-shm").unlink(missing_ok=True)
     sync_directory(layout.collection)
     made.replace(layout.documents)
@@ -214,8 +225,25 @@ def _own_vector(layout: Layout, findings: Findings, found: Found) -> np.ndarray 
         return decoded
 
 
+def _stamp(layout: Layout) -> str:
+    """The time, in names that no earlier repair has given."""
+    now = time.strftime("%Y%m%d-%H%M%S")
+    stamps = (f"{now}-{number}" if number > 1 else now for number in count(1))
+    taken = (_lost_path, _kept_path)
+    return next(stamp for stamp in stamps if not any(os.path.lexists(path(layout, stamp)) for path in taken))
+
+
 def _lost_path(layout: Layout, stamp: str) -> Path:
     return layout.root / f"lost-{stamp}.jsonl"
+
+
+def _mark(layout: Layout) -> Path:
+    """Names the damaged file while the two change places."""
+    return layout.collection / "repairing"
+
+
+def _log_of(kept: Path) -> Path:
+    return kept.with_name(f"{kept.name}-wal")
 
 
 def _kept_path(layout: Layout, stamp: str) -> Path:

@@ -154,13 +154,24 @@ def test_lost_documents_are_not_made_anew_over_their_vectors(tmp_path: Path) -> 
     """The vectors may still be wanted when the file comes back."""
     layout = made(tmp_path / "data")
     kept = layout.documents.read_bytes()
-    layout.documents.unlink()
-    for space in (SPACE, None):
-        with pytest.raises(StoreCorrupt, match=r"documents\.sqlite"):
-            Store.open(tmp_path / "data", space)
+    for lost in (layout.documents.unlink, lambda: layout.documents.write_bytes(b"")):
+        lost()
+        for space in (SPACE, None):
+            with pytest.raises(StoreCorrupt, match=r"documents\.sqlite"):
+                Store.open(tmp_path / "data", space)
     layout.documents.write_bytes(kept)
     with opened(tmp_path / "data") as store:
         assert store.search(V[3], Query(limit=1))[0].hits[0].doc_id == "d00003"
+
+
+def test_what_an_interrupted_repair_left_goes(tmp_path: Path) -> None:
+    """It holds a copy of the documents, and with it what is deleted and erased later."""
+    layout = made(tmp_path / "data")
+    (layout.collection / "repair.tmp").mkdir()
+    (layout.collection / "repair.tmp" / "documents.sqlite").write_text("a text")
+    (layout.collection / "repairing").write_text("documents.sqlite.damaged-1")
+    opened(tmp_path / "data").close()
+    assert not list(layout.collection.glob("repair*"))
 
 
 @pytest.mark.parametrize("sql", ["UPDATE state SET rows = 21", "UPDATE state SET rows = 5", "DELETE FROM state"])

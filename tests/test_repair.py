@@ -1,6 +1,8 @@
 """Damage is mended where that can be proved; what is lost is saved first, and named."""
 
 import json
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +12,14 @@ import pytest
 
 from index import repair as module
 from index.document import Document
-from index.errors import StoreCorrupt, StoreFormat, StoreLocked
+from index.errors import StorageFull, StoreCorrupt, StoreFormat, StoreLocked
 from index.layout import Layout
 from index.query import Query
 from index.repair import repair
 from index.store import Store
 from index.verify import verify
 from index_cases import GRAPH, SPACE, fill, opened, unit_vectors, until
+from test_compaction import small_disk
 from test_integrity import change, flip
 
 COUNT = 120
@@ -237,6 +240,72 @@ def test_an_interrupted_repair_is_taken_up(layout: Layout, step: int, monkeypatc
             opened(layout.root)
         assert repair(layout.root)
     whole(layout)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_an_earlier_repair_kept_is_not_taken_up(layout: Layout, dry_run: bool) -> None:
+    """Documents that were written since would be lost, for a manifest."""
+    change(layout, "UPDATE documents SET text = 'uext of d00017' WHERE row = 17")
+    repair(layout.root)
+    with Store.open(layout.root, None) as store:
+        store.write([Document("later", "written since")], {0: V[7]})
+    layout.manifest.unlink()
+    assert repair(layout.root, dry_run=dry_run)[0] == "the manifest is written again"
+    repair(layout.root)
+    with Store.open(layout.root, None) as store:
+        assert [found.text for found in store.get(["later", "d00017"])] == ["written since", "text of d00017"]
+    assert len(list(layout.collection.glob("documents.sqlite.damaged-*"))) == 2
+
+
+def test_the_log_is_taken_up_with_its_documents(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, and killed again while that was taken up: what the log alone holds is not lost."""
+    kept = layout.root.parent / "kept"
+    with Store.open(layout.root, None) as store:
+        store.write([Document("later", "in the log alone")], {0: V[7]})
+        shutil.copytree(layout.collection, kept)  # as after a kill
+    shutil.rmtree(layout.collection)
+    kept.rename(layout.collection)
+    layout.manifest.unlink()
+    for place, call in [(module, "write_manifest"), (module.Path, "replace")]:
+        with monkeypatch.context() as patch:
+            patch.setattr(place, call, stopped_after(getattr(place, call)))
+            with pytest.raises(KeyboardInterrupt):
+                repair(layout.root)
+            layout.manifest.unlink(missing_ok=True)
+    repair(layout.root)
+    with Store.open(layout.root, None) as store:
+        assert store.get(["later"])[0].text == "in the log alone"
+
+
+def stopped_after(call: Callable[..., object]) -> Callable[..., object]:
+    """The same, and a kill."""
+
+    def stopped(*about: object) -> None:
+        call(*about)
+        raise KeyboardInterrupt
+
+    return stopped
+
+
+@pytest.mark.parametrize("left", [2_000, 4_000, 6_000, 8_000])
+def test_a_full_disk_leaves_the_documents_as_they_are(tmp_path: Path, left: int) -> None:
+    """With so many KiB left; SQLite does not tell of a full disk when it closes a file."""
+    with small_disk(tmp_path / "disk", 40) as disk:
+        with opened(disk / "data") as store:
+            texts = [Document(f"d{i:05}", f"{i} {'long text ' * 300}") for i in range(700)]
+            store.write(texts, dict(enumerate(unit_vectors(700))))
+        layout = Layout(disk / "data")
+        layout.manifest.write_text("damaged")
+        change(layout, "UPDATE documents SET metadata = '{\"m\":1}' WHERE row = 17")
+        with (disk / "ballast").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - (left << 10))
+        with pytest.raises((StorageFull, OSError), match=r"[Nn]o space left .*repair\.tmp"):
+            repair(layout.root)
+        (disk / "ballast").unlink()
+        assert repair(layout.root)
+        with Store.open(layout.root, None) as store:
+            assert store.count() == 699
+            assert store.get(["d00699"])[0].text == texts[699].text
 
 
 def test_a_state_beyond_mending_is_an_error(layout: Layout) -> None:
