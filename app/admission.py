@@ -146,7 +146,7 @@ class Gate:
         return None
 
     async def _visited(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the request; one that the shutdown cut short is answered with a 503, if nothing was said before."""
+        """Run the request; one that the shutdown cut short is answered with a 503, or breaks off in its answer."""
         started = False
 
         async def noted(message: Message) -> None:
@@ -160,10 +160,11 @@ class Gate:
         try:
             await self._app(scope, lambda: visit.receive(receive), noted)
         except asyncio.CancelledError:
-            if started or visit.task is None or not self._admission.answers(visit):
+            if visit.task is None or not self._admission.answers(visit):
                 raise
             visit.task.uncancel()
-            raise ShuttingDown(RESTARTED) from None
+            if not started:
+                raise ShuttingDown(RESTARTED) from None
 
 
 def _number(header: bytes) -> int:
