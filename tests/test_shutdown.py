@@ -190,8 +190,8 @@ def test_a_body_that_has_not_arrived_is_refused(start: Start) -> None:
 
 @pytest.mark.parametrize("signals", [1, 2, 3])
 def test_the_time_to_end_is_bounded_and_further_signals_shorten_it(start: Start, signals: int, tmp_path: Path) -> None:
-    """A client that takes nothing of its answer is given up after shutdown_seconds, or at the second signal, and that is
-    no accident in the log; the third ends the process where it is."""
+    """A client that takes nothing of its answer is given up after shutdown_seconds, or at the second signal, which the
+    log does not take for an accident; the third ends the process where it is."""
     server = start(FUNNEL_SHUTDOWN_SECONDS="3" if signals == 1 else "60", FUNNEL_UNREAD_SECONDS="600")
     documents = b"".join(
         json.dumps({**json.loads(line(f"d{i}")), "text": "word " * 8_000}).encode() + b"\n" for i in range(300)
