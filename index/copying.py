@@ -7,24 +7,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from index import documents as table
 from index import seal
 from index.connections import connect, failure
 from index.document import entries_of
 from index.documents import CHUNK, Stored
 from index.errors import StorageFull, StoreUnavailable
+from index.integrity import damaged
 from index.renumbering import Renumbering
 
 FILE = "documents.compact"
 PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "secure_delete=ON", "cache_size=-65536")
 SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
 COLUMNS = "doc_id, title, text, metadata, content_hash, document_hash"
+FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"  # what the hashes are over, and the hashes
 
 
 class Copy:
     """One file under construction. It has no journal: after an error it is of no use. Rows are given by old numbers.
 
-    Raises StorageFull, StoreUnavailable.
+    Raises StorageFull, StoreUnavailable, and StoreCorrupt for a damaged document, which must not pass for a sound one.
     """
 
     def __init__(self, path: Path, source: sqlite3.Connection, numbers: Renumbering) -> None:
@@ -44,15 +48,16 @@ class Copy:
     def add(self, source: sqlite3.Connection, start: int, stop: int) -> None:
         """Copy the documents that are in rows [start, stop) now."""
         with told(self.path):
-            sql = f"SELECT row, {COLUMNS} FROM documents WHERE row >= ? AND row < ? ORDER BY row"
+            sql = f"SELECT d.row, i.row, doc_id, {FIELDS} {table.BOTH} WHERE d.row >= ? AND d.row < ? ORDER BY d.row"
             found = source.execute(sql, (start, stop)).fetchall()
+            _check([row for row, indexed, _, *fields in found if indexed != row or not table.is_sound(*fields)])
             rows = self._numbers.of([row for row, *_ in found]).tolist()
             self._db.execute("BEGIN")
             self._db.executemany(
                 f"INSERT INTO documents (row, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((row, *rest) for row, (_, *rest) in zip(rows, found, strict=True)),
+                ((row, *rest) for row, (_, _, *rest) in zip(rows, found, strict=True)),
             )
-            metadata = (entries_of(record[4]) for record in found)
+            metadata = (entries_of(record[5]) for record in found)
             table.index_metadata(self._db, zip(rows, metadata, strict=True))
             self._db.execute("COMMIT")
 
@@ -69,9 +74,10 @@ class Copy:
         with told(self.path):
             self._db.execute("BEGIN")
             for row in rows:
-                now = source.execute("SELECT metadata FROM documents WHERE row = ?", (row,)).fetchone()
+                now = source.execute(f"SELECT {FIELDS} FROM documents d WHERE row = ?", (row,)).fetchone()
+                _check([row] if now and not table.is_sound(*now) else [])
                 for old in self._stored([row]) if now else ():
-                    table.replace_metadata(self._db, old, now[0])
+                    table.replace_metadata(self._db, old, now[2])
             self._db.execute("COMMIT")
 
     def state(self, source: sqlite3.Connection, **changes: int | str | None) -> None:
@@ -87,6 +93,10 @@ class Copy:
             seal.press(self._db)
             self._db.execute("COMMIT")
             self._db.execute("PRAGMA journal_mode=WAL")  # as every file of ours: nothing is left to do at its opening
+
+    def check(self, live: np.ndarray) -> None:
+        """Raise StoreCorrupt unless there is a document for each row of a (n,) bool mask, by new numbers."""
+        seal.check_rows(self._db, live)
 
     def sync(self) -> None:
         """What was copied so far is on disk."""
@@ -111,6 +121,11 @@ class Copy:
             sql = f"SELECT row, content_hash, document_hash, metadata FROM documents WHERE row IN ({marks})"
             found += [Stored(*record) for record in self._db.execute(sql, chunk)]
         return found
+
+
+def _check(wrong: Sequence[int]) -> None:
+    if wrong:
+        raise damaged("documents do not match their hashes or the index of their ids, nothing was changed", wrong)
 
 
 def discard(path: Path) -> None:

@@ -34,11 +34,18 @@ class Stored:
 
 
 def stored(db: sqlite3.Connection, doc_ids: Sequence[str]) -> dict[str, Stored]:
-    """Rows and hashes of those of `doc_ids` that exist."""
+    """Rows and hashes of those of `doc_ids` that exist; StoreCorrupt where the index of the ids names the row of
+    another document, which would be written over, or deleted."""
     found: dict[str, Stored] = {}
     for chunk, marks in _chunks(filter(is_unicode, doc_ids)):
-        sql = f"SELECT doc_id, row, content_hash, document_hash, metadata FROM documents WHERE doc_id IN ({marks})"
-        found.update((doc_id, Stored(*rest)) for doc_id, *rest in db.execute(sql, chunk))
+        sql = (
+            "SELECT i.doc_id, d.doc_id, i.row, d.content_hash, d.document_hash, d.metadata "
+            f"FROM documents i LEFT JOIN documents d NOT INDEXED ON d.row = i.row WHERE i.doc_id IN ({marks})"
+        )
+        for doc_id, own, row, *rest in db.execute(sql, chunk):
+            if own != doc_id:
+                raise _disagree([(doc_id, row)])
+            found[doc_id] = Stored(row, *rest)
     return found
 
 

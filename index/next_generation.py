@@ -107,6 +107,7 @@ class NextGeneration:
         """In the writer's thread: take in the last commits, and close the documents. Nothing stops it any more."""
         self._take(db, newest, self._repainted(), stoppable=False)
         view = replace(self.view, commits=newest.commits + 1)
+        self._copy.check(bits.unpack(view.live, view.rows))
         record = Matrices(self.rotation, newest.query_map).to_json()
         numbers = {"generation": view.generation, "commits": view.commits, "rows": view.rows}
         self._copy.state(db, **numbers, rotation=record, snapshot=snapshot, pending=None)

@@ -24,6 +24,7 @@ from index.document import Document
 from index.errors import MaintenanceBusy, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
 from index.graph import Graph
 from index.jobs import Adopt, Exchange, Job
+from index.layout import Layout
 from index.options import StoreOptions
 from index.query import Query
 from index.rotation import QueryMap, Rotation
@@ -32,6 +33,8 @@ from index.space import Space
 from index.store import Store
 from index.verify import verify
 from index_cases import FLAT, GRAPH, documents, fill, numbered, opened, random_rotation, unit_vectors, until
+from test_integrity import change as damaged_by
+from test_integrity import swap_ids
 
 V = unit_vectors(1_500)
 QUERIES = unit_vectors(8, seed=9)
@@ -515,6 +518,49 @@ def test_a_damaged_live_row_stops_it(tmp_path: Path) -> None:
             store.compact()
         assert names(store) == kept
         fill(store, V[:5], start=9_000)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        swap_ids,
+        lambda at: damaged_by(at, "UPDATE documents SET text = 'uext of d00017' WHERE row = 17"),
+        lambda at: damaged_by(at, "UPDATE documents SET metadata = '{\"n\":2}' WHERE row = 17"),
+    ],
+    ids=["ids", "text", "metadata"],
+)
+def test_a_damaged_document_stops_it(tmp_path: Path, damage: Callable[[Layout], None]) -> None:
+    """Written again it would have the right entries in every index, and nobody would see the damage any more."""
+    prepared(tmp_path).close()
+    damage(Layout(tmp_path / "data"))
+    with opened(tmp_path / "data") as store:
+        kept = names(store)
+        with pytest.raises(StoreCorrupt, match=r"documents do not match .* nothing was changed, in rows 17\b.*repair"):
+            store.compact()
+        assert (names(store), store.view.generation) == (kept, 1)
+    assert not verify(tmp_path / "data").ok
+
+
+def test_a_document_that_was_damaged_after_it_was_copied_stops_it(tmp_path: Path) -> None:
+    """Its metadata changed meanwhile: they get a new hash, which must be that of sound ones."""
+    with prepared(tmp_path) as store:
+
+        def meddle(at: int, total: int) -> None:
+            if at == PHASES["last"]:
+                store.update_metadata("d00001", lambda _: {"n": 98})
+                damaged_by(store.layout, "UPDATE documents SET metadata = '{\"n\":99}' WHERE row = 1")
+
+        with pytest.raises(StoreCorrupt, match=r"nothing was changed, in rows 1;"):
+            store.compact(meddle)
+
+
+def test_a_document_that_is_not_there_any_more_stops_it(tmp_path: Path) -> None:
+    """The next start would find as many documents as the new file says there are."""
+    with prepared(tmp_path) as store:
+        damaged_by(store.layout, "DELETE FROM documents WHERE row = 17")
+        with pytest.raises(StoreCorrupt, match=r"1000 live rows .* expected are 999"):
+            store.compact()
+        assert store.view.generation == 1
 
 
 def _flip(store: Store, row: int) -> None:

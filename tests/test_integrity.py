@@ -9,6 +9,7 @@ from hypothesis import given
 
 from filter_oracle import filters, matches, metadatas
 from index import filters as module
+from index.document import Document
 from index.errors import StoreCorrupt
 from index.integrity import check_scores
 from index.layout import Layout
@@ -158,6 +159,22 @@ def test_ids_that_changed_places_are_noticed(layout: Layout) -> None:
         ):
             with pytest.raises(StoreCorrupt, match=r"'d0001[78]'"):
                 call()
+
+
+def test_what_is_written_over_or_deleted_is_the_document_that_was_named(layout: Layout) -> None:
+    """Never one that the index of the ids confuses with it; the others can be written."""
+    swap_ids(layout)
+    with opened(layout.root) as store:
+        for call in (
+            lambda: store.delete(["d00017"]),
+            lambda: fill(store, V[:1], start=18),
+            lambda: store.update_metadata("d00017", lambda _: {}),
+            lambda: store.changed([Document("d00018", "text")]),
+        ):
+            with pytest.raises(StoreCorrupt, match=r"'d0001[78]'"):
+                call()
+        assert store.count() == COUNT - 1
+        assert store.delete(["d00016", "d00019"]) == 2
 
 
 @pytest.mark.parametrize(
