@@ -75,7 +75,7 @@ class Guard:
             raise _unknown(len(given))
         if not key.may(right):
             challenge = f'Bearer realm="funnel", error="insufficient_scope", scope="{right}"'
-            detail = f"this needs the right {right}, the key is a {key.kind} key"
+            detail = f"this needs the right {right}, which {key.kind} keys do not have"
             raise Denied("forbidden", detail, {"www-authenticate": challenge})
 
     def _check_rate(self, scope: Scope, key: Key | None) -> None:

@@ -54,7 +54,7 @@ def test_commands_send_the_key_of_clients(
     (tmp_path / ".env").write_text(f"FUNNEL_CLIENT_KEY={READ}\n", "utf-8")
     assert funnel("search", "t", "--url", url).code == 0
     denied = funnel("delete", "a", "--url", url)
-    assert (denied.code, "the key is a read key" in denied.err) == (1, True)
+    assert (denied.code, "which read keys do not have" in denied.err) == (1, True)
 
 
 def test_the_settings_keys_go_to_their_own_service_alone(
