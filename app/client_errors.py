@@ -3,14 +3,15 @@
 ClientError
 ├── ProblemError     the service answered with a problem (RFC 9457)
 ├── RunEnded         a run of the recall measurement ended without a result
-└── Unreachable      the service did not answer at all, or broke off in the middle
+└── Unreachable      the service did not answer at all, broke off in the middle, or is something else
 """
 
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
-from app.client_keys import ADVICE
+ADVICE = "; the client takes its key from FUNNEL_CLIENT_KEY in the environment, or from Client(api_key=...)"
 
 
 class ClientError(Exception):
@@ -38,16 +39,16 @@ class RunEnded(ClientError):
 
 
 class Unreachable(ClientError):
-    """No answer, or only half of one, after all attempts."""
+    """No answer, only half of one, or one that no such service gives, after all attempts."""
 
 
 def problem_of(response: httpx.Response) -> ProblemError:
     """The problem that a response tells; one made of the status when its body is something else."""
     members: Any = None
-    if "json" in response.headers.get("content-type", ""):
+    with suppress(ValueError):
         members = response.json()
     if not isinstance(members, dict) or "type" not in members:
-        detail = response.text[:500]
+        detail = response.text[:500] or response.headers.get("location", "")
         members = {"title": response.reason_phrase, "status": response.status_code, "detail": detail}
     seconds = response.headers.get("retry-after", "")
     return ProblemError(members, float(seconds) if seconds.isdecimal() else None)

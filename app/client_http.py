@@ -1,5 +1,6 @@
 """The connection of a client: requests that are tried again with growing pauses, and answers with progress lines."""
 
+import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -85,11 +86,13 @@ class Connection:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"no answer from {self._http.base_url}: {reason}") from error
+        except json.JSONDecodeError as error:
+            raise Unreachable(f"what answers at {self._http.base_url} is not this service: {error}") from error
 
 
 def checked(response: httpx.Response) -> httpx.Response:
-    """The response; ProblemError when it is an error."""
-    if response.is_error:
+    """The response; ProblemError when it is an error, or leads elsewhere."""
+    if not response.is_success:
         response.read()
         raise problem_of(response)
     return response

@@ -40,7 +40,7 @@ class SnapshotCalls(Connection):
 
     def _download(self, name: str, partial: Path, progress: Progress | None) -> None:
         with self._http.stream("GET", _address(name)) as response, partial.open("wb") as file:
-            total = int(checked(response).headers["content-length"])
+            total = int(checked(response).headers.get("content-length", 0))  # proxies may leave it out
             for chunk in response.iter_raw():
                 file.write(chunk)
                 if progress:

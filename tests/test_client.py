@@ -1,7 +1,7 @@
 """The client against the real service, in process and over a socket."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.client import Client, Mode, ProblemError, Totals, Unreachable
+from app.client_errors import ClientError
 from app.client_ingest import CHUNK_DOCUMENTS, chunks, events
 from app.main import create_app
 from app.serving import in_process
@@ -192,6 +193,33 @@ def test_answers_of_other_software() -> None:
     with answering(httpx.Response(502, text="<h1>Bad gateway</h1>")) as client, pytest.raises(ProblemError) as caught:
         client.info()
     assert (caught.value.status, caught.value.detail) == (502, "<h1>Bad gateway</h1>")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (httpx.Response(200, html="<h1>Another service</h1>"), Unreachable, "is not this service"),
+        (httpx.Response(302, headers={"location": "https://login.example"}), ProblemError, "login.example.*302"),
+        (httpx.Response(500, headers={"content-type": "application/json"}, text="{half"), ProblemError, "half.*500"),
+        (httpx.Response(401, text="Basic only"), ProblemError, "FUNNEL_CLIENT_KEY"),
+    ],
+)
+@pytest.mark.parametrize("call", [Client.info, Client.compact, lambda client: client.ingest(documents(1))])
+def test_something_else_answers(
+    answer: httpx.Response, error: type[Exception], said: str, call: Callable[[Client], object]
+) -> None:
+    """A login page, another service, half an answer: one of the client's own errors, at the first attempt."""
+    answer.read()
+    with answering(answer) as client, pytest.raises(error, match=said):
+        call(client)
+
+
+@pytest.mark.parametrize("key", ["sch\u00fcssel-of-the-tests", "key-of\nthe-tests", "key\x00of-the-tests"])
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(key: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ClientError, match="FUNNEL_CLIENT_KEY") as caught:
+        Client(api_key=key)
+    assert "tests" not in str(caught.value)
 
 
 def test_stream_without_summary() -> None:
