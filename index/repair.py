@@ -94,7 +94,7 @@ def _take_up(layout: Layout) -> None:
     if layout.exists() or not mark.exists():  # what an earlier repair kept is none of this one's
         return
     kept = layout.collection / Path(mark.read_text(errors="replace")).name
-    if (log := _log_of(kept)).exists():
+    if (log := kept.with_name(f"{kept.name}-wal")).exists():
         log.replace(log_path(layout))
     if kept.exists():
         kept.replace(layout.documents)
@@ -193,7 +193,7 @@ def _exchange(layout: Layout, made: Path, kept: Path) -> None:
     sync_directory(layout.root)
     os.link(layout.documents, kept)
     if (log := log_path(layout)).exists():
-        log.replace(_log_of(kept))
+        log.replace(kept.with_name(f"{kept.name}-wal"))
     layout.documents.with_name(f"{layout.documents.name}-shm").unlink(missing_ok=True)
     sync_directory(layout.collection)
     made.replace(layout.documents)
@@ -240,10 +240,6 @@ def _lost_path(layout: Layout, stamp: str) -> Path:
 def _mark(layout: Layout) -> Path:
     """Names the damaged file while the two change places."""
     return layout.collection / "repairing"
-
-
-def _log_of(kept: Path) -> Path:
-    return kept.with_name(f"{kept.name}-wal")
 
 
 def _kept_path(layout: Layout, stamp: str) -> Path:

@@ -16,9 +16,11 @@ import numpy as np
 
 from index import seal
 from index.archive import CHUNK, file_chunks
+from index.calibrations import Calibrations
 from index.codec import Codec, make_codec
 from index.database import Documents, State, peek
 from index.errors import StoreCorrupt
+from index.intact import check_intact
 from index.layout import Layout
 from index.matrices import parts
 from index.space import Space
@@ -64,22 +66,28 @@ def copy_documents(documents: Documents, path: Path, check: Callable[[], None]) 
     return peek(path)
 
 
+def check_copy(copy: Path, state: State, check: Callable[[], None]) -> None:
+    """Raise StoreCorrupt when a copied document is damaged, or missing: nobody could restore what was made of it."""
+    with closing(sqlite3.connect(copy)) as db:
+        check_intact(db, state.rows, check)
+
+
 def open_members(layout: Layout, copy: Path, state: State, stack: ExitStack) -> list[Member]:
     """Every member but the first and the last, their files open until the stack is closed.
 
-    The graph is left out where its file is gone or damaged: it can be made again. Raises Moved when a file that is
-    needed was replaced meanwhile.
+    Graph and calibration are left out where they are gone or damaged: they can be made again. Raises Moved when a
+    file that is needed was replaced meanwhile, StoreCorrupt or StoreFormat when one is damaged.
     """
+    layout.check_format()
     base = layout.collection.relative_to(layout.root)
     graph = _graph(layout, state, stack)
     _tidy(copy, None if graph is None else state.snapshot)
     codec = make_codec(state.storage, Space.from_json(state.space).dim)
-    matrices = [layout.collection / Path(part["file"]).name for part in parts(state.rotation) if part]
-    plain = [(layout.root, layout.manifest), *((layout.collection, path) for path in matrices)]
-    members = [_plain(str(path.relative_to(layout.root)), _opened(path, stack)) for _, path in plain]
+    members = [_plain(layout.manifest.name, _opened(layout.manifest, stack))]
+    members += [_matrix(layout, part, stack) for part in parts(state.rotation) if part]
     members.append(_plain(str(base / layout.documents.name), _opened(copy, stack)))
     members += _vectors(layout, state, codec, stack)
-    if layout.calibration.exists():
+    if Calibrations(layout).kept is not None:
         members.append(_plain(str(base / layout.calibration.name), _opened(layout.calibration, stack)))
     return members if graph is None else [*members, graph]
 
@@ -148,13 +156,28 @@ def _graph(layout: Layout, state: State, stack: ExitStack) -> Member | None:
         member = _plain(str(path.relative_to(layout.root)), _opened(path, stack))
     except Moved:
         return None
-    crc = 0
-    for chunk in member.chunks():
-        crc = zlib.crc32(chunk, crc)
-    if crc != record["checksum"]:
+    if _checksum(member) != record["checksum"]:
         log.warning("%s does not match its checksum and is left out of the snapshot", path)
         return None
     return member
+
+
+def _matrix(layout: Layout, record: dict[str, Any], stack: ExitStack) -> Member:
+    path = layout.collection / Path(record["file"]).name
+    member = _plain(str(path.relative_to(layout.root)), _opened(path, stack))
+    if (actual := _checksum(member)) != record["crc32"]:
+        raise StoreCorrupt(
+            f"{path} does not match its checksum, expected {record['crc32']}, found {actual}: no snapshot was made; "
+            "see `funnel repair`"
+        )
+    return member
+
+
+def _checksum(member: Member) -> int:
+    crc = 0
+    for chunk in member.chunks():
+        crc = zlib.crc32(chunk, crc)
+    return crc
 
 
 def _vectors(layout: Layout, state: State, codec: Codec, stack: ExitStack) -> list[Member]:

@@ -14,7 +14,7 @@ from index.archive import END, SUMS, room_of, small_member, sums_text, write_mem
 from index.database import Documents, State
 from index.errors import StoreCorrupt, StoreFormat
 from index.layout import Layout
-from index.snapshot import FORMAT, HEADER_NAME, VERSION, Member, Moved, copy_documents, header, open_members
+from index.snapshot import FORMAT, HEADER_NAME, VERSION, Member, Moved, check_copy, copy_documents, header, open_members
 
 SYNC = 32 << 20  # bytes written between two syncs, so that commits never wait for many of them
 TOLD = ("created", "generation", "commits", "rows", "count", "fingerprint", "storage")
@@ -57,6 +57,7 @@ def write_snapshot(layout: Layout, documents: Documents, path: Path, copy: Path,
     """
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     state = copy_documents(documents, copy, lambda: meter.tell(copy))
+    check_copy(copy, state, meter.check)
     with ExitStack() as stack:
         try:
             members = open_members(layout, copy, state, stack)

@@ -14,6 +14,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 
 from index import room, seal, snapshot, snapshot_file, snapshots
+from index.calibrating import named
 from index.errors import (
     InvalidInput,
     SnapshotBusy,
@@ -29,13 +31,17 @@ from index.errors import (
     StorageFull,
     StoreBusy,
     StoreCorrupt,
+    StoreFormat,
     StoreUnavailable,
 )
 from index.query import Query
+from index.restoring import restore
 from index.rotation import QueryMap, Rotation
 from index.space import Space
 from index.store import Store
 from index_cases import GRAPH, fill, opened, principal, unit_vectors, until
+from test_calibration import calibration_of
+from test_integrity import change, swap_ids
 
 V = unit_vectors(1_500)
 BAD_NAMES = ["", "../x", "..", "/etc/passwd", "a/b", "%2e%2e", "a.tar", "A", "-a", "a\n", "a\0", "ä", "x" * 65, "a b"]
@@ -100,7 +106,8 @@ def test_what_is_derived_goes_along_and_what_is_unfinished_does_not(tmp_path: Pa
         until(lambda: store.view.shortlist.graph_rows == len(V))
         store.rotate(Rotation(principal(V), (16, 8), "pca"))
         store.set_query_map(QueryMap(np.eye(32) * 2))
-        store.layout.calibration.write_text("{}")
+        known = calibration_of(calibration_id="")
+        store._calibrations.put(replace(known, calibration_id=named(known)))
         store._documents._writer.execute("UPDATE state SET pending = '{}'")
         name = store.snapshots.make()["name"]
         with tarfile.open(store.snapshots.path(name)) as file:
@@ -300,6 +307,49 @@ def test_damaged_vectors_are_told_and_not_kept(store: Store) -> None:
     assert list(store.layout.snapshots.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("UPDATE documents SET text = 'uext of d00017' WHERE row = 17", "in rows 17;"),
+        ("UPDATE metadata SET value = 16 WHERE key = 'n' AND row = 17", "inverted metadata"),
+        ("DELETE FROM documents WHERE row = 17", "1349 live rows"),
+    ],
+    ids=["text", "inverted metadata", "gone"],
+)
+def test_damaged_documents_are_told_and_not_kept(store: Store, sql: str, rows: str) -> None:
+    """Nobody could restore it, and nobody would know before the day it is needed."""
+    change(store.layout, sql)
+    with pytest.raises(StoreCorrupt, match=f"{rows}.*funnel repair"):
+        store.snapshots.make()
+    assert list(store.layout.snapshots.iterdir()) == []
+
+
+def test_swapped_ids_are_told_and_not_kept(tmp_path: Path) -> None:
+    """The copy has the ids twice as well, and they disagree as they did."""
+    with opened(tmp_path / "data") as store:
+        fill(store, V[:100])
+    swap_ids(store.layout)
+    with opened(tmp_path / "data") as store, pytest.raises(StoreCorrupt, match=r"in rows 17, 18; "):
+        store.snapshots.make()
+
+
+def test_other_damaged_files_are_told_or_left_out(store: Store, tmp_path: Path) -> None:
+    """A matrix is needed, a calibration is made again, and a manifest says what all this is."""
+    store.rotate(Rotation(principal(V), (16, 8), "pca"))
+    store.layout.calibration.write_text('{"kept": "damaged"}')
+    with store.snapshots.path(store.snapshots.make()["name"]).open("rb") as file:
+        assert not any("calibration" in name for name in restore(file, tmp_path / "restored")["members"])
+    (path,) = store.layout.collection.glob("rotation-*")
+    damage(path, 200)
+    with pytest.raises(StoreCorrupt, match=r"rotation-.*: no snapshot was made"):
+        store.snapshots.make()
+    damage(path, 200)
+    damage(store.layout.manifest, 30)
+    with pytest.raises(StoreFormat, match="manifest"):
+        store.snapshots.make()
+    assert left(store) == []
+
+
 def test_room_is_looked_for_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """With both numbers."""
     usage = namedtuple("usage", "total used free")
@@ -456,6 +506,7 @@ def test_deleted_ones_are_gone(store: Store) -> None:
 
 CHILD = """
 import os, shutil, signal, sys
+from dataclasses import replace
 from pathlib import Path
 from index_cases import opened
 
