@@ -163,8 +163,8 @@ def test_a_hit_carries_what_was_asked_for(store: Store) -> None:
 
 
 def late_after(monkeypatch: pytest.MonkeyPatch, looks: int) -> float:
-    """A deadline that has passed from the look at the clock after so many."""
-    clock, real = chain(repeat(False, looks), repeat(True)), time.monotonic
+    """A deadline that has passed from the look at the clock after so many; one more is the search's own."""
+    clock, real = chain(repeat(False, 1 + looks), repeat(True)), time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() + (1e6 if next(clock) else 0))
     return real() + 1e3
 

@@ -67,8 +67,9 @@ def in_file(suffix: str) -> Callable[[bytes], None]:
 
 def as_model(model: type[BaseModel]) -> Parser:
     """The reader of one body; what it is fed has the model's fields with any values."""
-    fields = st.dictionaries(st.sampled_from(list(model.model_fields)), values(*CONDITIONS), max_size=5)
-    return Parser(fields | values(*model.model_fields), lambda value: validate(model, value), (Refused,))
+    names = [*model.model_fields, "typo"]
+    fields = st.dictionaries(st.sampled_from(names), values(*CONDITIONS), max_size=5)
+    return Parser(fields | values(*names), lambda value: validate(model, value), (Refused,))
 
 
 def of_settings(data: bytes) -> None:

@@ -197,7 +197,7 @@ def test_start_and_stop(start: Callable[..., Any], number: signal.Signals, code:
     assert f"Ready on http://127.0.0.1:{port} (0 documents" in said
     assert get(f"http://127.0.0.1:{port}/stats")["count"] == 0
     process.send_signal(number)
-    assert process.wait(20) == code
+    assert process.wait(60) == code
     with pytest.raises(OSError, match="refused"):
         get(f"http://127.0.0.1:{port}/stats")
 
