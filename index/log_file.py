@@ -5,7 +5,10 @@ synced before it is whole. One broken frame with two commits after it, whose own
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from index.check import Check
 from index.errors import StoreCorrupt
@@ -14,8 +17,13 @@ from index.seal import REPAIR
 
 HEADER, FRAME, PAGE = 32, 24, 4_096  # bytes
 SALT_BYTES = 7  # of 8 that header and frames have in common when one bit of them is flipped
+MASK = 0xFFFFFFFF
 MAGIC = 0x377F0682  # the last bit says in which byte order checksums are made: this machine's
+PAIRS = (8 + PAGE) // 8  # of 32-bit numbers in the checksum of a frame: half of its header, and its page
+BLOCK = 1_024  # frames whose numbers are summed up at a time
 SYNCED = 2  # commits that follow a broken frame: the first of them was synced before the second was written
+
+Sum = tuple[int, int]
 
 
 def check_log(layout: Layout) -> Check:
@@ -42,10 +50,9 @@ def check_log_file(path: Path) -> int:
     stretch = longest = commits = 0  # of sound frames behind a broken one: commits in this stretch, the longest, all
     if not seeds and sum(a == b for a, b in zip(salt, data[16:24], strict=False)) < SALT_BYTES:
         return 0  # it was torn when the log began anew: what follows is in the documents file
-    for number, start in enumerate(range(HEADER, len(data) - FRAME - PAGE + 1, FRAME + PAGE)):
-        frame = data[start : start + FRAME + PAGE]
-        stored = struct.unpack(">2I", frame[16:FRAME])
-        sums = {_sum(frame[:8] + frame[FRAME:], seed) for seed in seeds}
+    for number, (frame, own) in enumerate(_frames(data)):
+        stored = struct.unpack(">2I", frame[16:])
+        sums = [_after(seed, own) for seed in seeds]
         sound = frame[8:16] == salt and (stored in sums or not seeds)
         if broken is None and sound:
             whole = number + 1
@@ -56,24 +63,51 @@ def check_log_file(path: Path) -> int:
         elif frame[4:8] != bytes(4):
             stretch, commits = stretch + 1, commits + 1
             longest = max(longest, stretch)
-        seeds = {stored} if sound else {stored, *sums}  # which of the two is damaged tells the next frame
+        seeds = [stored] if sound else [stored, *sums[:1]]  # which of the two is damaged tells the next frame
     if broken is not None and (longest >= SYNCED or commits > SYNCED):  # what power losses left has one commit each
         raise StoreCorrupt(f"{broken} of {path} is damaged, and {commits} commits follow it; {REPAIR}")
     return whole
 
 
-def _header(data: bytes) -> set[tuple[int, int]]:
+def _header(data: bytes) -> list[Sum]:
     """The checksum that the first frame goes on from; none when the header does not match it."""
     if len(data) < HEADER or struct.unpack(">I", data[:4])[0] & ~1 != MAGIC:
-        return set()
-    stored: tuple[int, int] = struct.unpack(">2I", data[HEADER - 8 : HEADER])
-    return {stored} & {_sum(data[: HEADER - 8], (0, 0))}
+        return []
+    stored: Sum = struct.unpack(">2I", data[HEADER - 8 : HEADER])
+    s0 = s1 = 0
+    for x0, x1 in struct.iter_unpack("=2I", data[: HEADER - 8]):  # SQLite's checksum, as this machine makes it
+        s0 = (s0 + x0 + s1) & MASK
+        s1 = (s1 + x1 + s0) & MASK
+    return [stored] if stored == (s0, s1) else []
 
 
-def _sum(data: bytes, seed: tuple[int, int]) -> tuple[int, int]:
-    """SQLite's checksum of a multiple of 8 bytes, going on from `seed`, as this machine makes it."""
-    s0, s1 = seed
-    for x0, x1 in struct.iter_unpack("=2I", data):
-        s0 = (s0 + x0 + s1) & 0xFFFFFFFF
-        s1 = (s1 + x1 + s0) & 0xFFFFFFFF
-    return s0, s1
+def _frames(data: bytes) -> Iterator[tuple[bytes, Sum]]:
+    """The header of every frame, and what the frame adds to the checksum before it: the sums are linear in both."""
+    number = max(0, len(data) - HEADER) // (FRAME + PAGE)
+    found = np.frombuffer(data, np.uint8, number * (FRAME + PAGE), HEADER if number else 0).reshape(
+        number, FRAME + PAGE
+    )
+    for start in range(0, number, BLOCK):
+        block = found[start : start + BLOCK]
+        summed = np.ascontiguousarray(np.delete(block, np.s_[8:FRAME], axis=1)).view(np.uint32) @ WEIGHTS
+        yield from ((row[:FRAME].tobytes(), (own[0], own[1])) for row, own in zip(block, summed.tolist(), strict=True))
+
+
+def _after(seed: Sum, own: Sum) -> Sum:
+    """The checksum of a frame that goes on from `seed`."""
+    (a, b), (c, d) = POWER
+    return (a * seed[0] + b * seed[1] + own[0]) & MASK, (c * seed[0] + d * seed[1] + own[1]) & MASK
+
+
+def _linear() -> tuple[np.ndarray, list[list[int]]]:
+    """What each number of a frame adds to both sums, (2 * PAIRS, 2) uint32; and what the sums before it become."""
+    step = np.array([[1, 1], [1, 2]], dtype=np.uint32)
+    power = np.eye(2, dtype=np.uint32)
+    weights = np.empty((PAIRS, 2, 2), dtype=np.uint32)
+    for place in reversed(range(PAIRS)):
+        weights[place] = (power @ np.array([[1, 0], [1, 1]], dtype=np.uint32)).T
+        power = power @ step
+    return weights.reshape(2 * PAIRS, 2), power.tolist()
+
+
+WEIGHTS, POWER = _linear()
