@@ -52,6 +52,11 @@ class Access:
             return f"keys: {counted}"
         if self.exposed:
             return "no key (FUNNEL_ALLOW_NO_KEY): any machine or program that can connect may read and write everything"
+        if ANYWHERE in self.hosts:
+            return (
+                "no key, and any name (FUNNEL_ALLOWED_HOSTS=*): "
+                "a web page that gives its own name this address may read and write everything"
+            )
         others = f" and {', '.join(sorted(self.hosts))}" if self.hosts else ""
         return f"no key: answers to localhost, 127.0.0.1 and [::1]{others} alone, and to no page of another site"
 

@@ -279,6 +279,8 @@ def test_what_protects_the_service_is_said_at_its_start(tmp_path: Path, caplog: 
     assert open_access(Settings(_env_file=None, read_key=f"{READ},{INGEST}")).summary == "keys: read 2"
     exposed = open_access(Settings(_env_file=None, host="0.0.0.0", allow_no_key=True)).summary
     assert "any machine or program that can connect may read and write everything" in exposed
+    rebound = open_access(Settings(_env_file=None, allowed_hosts="*")).summary
+    assert "a web page that gives its own name this address may read and write everything" in rebound
 
 
 def test_trust_in_the_code_of_a_model_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
