@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -107,10 +107,11 @@ class Table:
 
 
 def _kind(target: str) -> str:
-    kind = format_of(target)
-    if kind == "csv" or (kind == "parquet" and target.endswith(".gz")):
-        raise RecordError(f"{target}: an export is .jsonl or .ndjson, plain or .gz, or .parquet")
-    return kind
+    with suppress(RecordError):  # which names the kinds that can be read, and those are more
+        kind = format_of(target)
+        if kind != "csv" and not (kind == "parquet" and target.endswith(".gz")):
+            return kind
+    raise RecordError(f"{target}: an export is .jsonl or .ndjson, plain or .gz, or .parquet")
 
 
 def _said(document: Document) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_other_endings_are_refused(funnel: Run, url: str, tmp_path: Path, name: 
     """With those that are known, before anything is read."""
     refused = funnel("export", name, "--url", url)
     assert refused.code == 1
-    assert ".jsonl" in refused.err
+    assert "an export is .jsonl" in refused.err
     assert [path.name for path in tmp_path.iterdir() if path.name != "data"] == []
 
 
