@@ -46,6 +46,7 @@ def serve(
     """Serve an index over HTTP until Ctrl-C.
 
     [bold]funnel serve[/bold]
+    [bold]FUNNEL_API_KEY_FILE=api-key funnel serve --host 0.0.0.0[/bold]
     [bold]FUNNEL_MODEL=nomic-ai/nomic-embed-text-v1.5 funnel serve --port 8001 --data-dir nomic[/bold]
     """
     from app.cli_directory import run_server

@@ -121,7 +121,7 @@ def restore(
     an index; interrupted or refused, nothing is left that a service would open. Its searches then answer to the bit
     like those of the index it was made of. Restore only snapshots from people whose index you would open.
 
-    [bold]funnel restore 20260131-120000-1.tar --data-dir ./restored[/bold]
+    [bold]funnel restore data/snapshots/20260131-120000-1.tar --data-dir ./restored[/bold]
     [bold]ssh backup cat nightly.tar | funnel restore - --data-dir ./restored[/bold]
     [bold]funnel serve --data-dir ./restored[/bold]
     """
