@@ -28,7 +28,7 @@ def check_intact(db: sqlite3.Connection, rows: int, check: Callable[[], None]) -
             if indexed != row or not is_sound(*fields):
                 wrong.append(row)
             else:
-                wanted += sum(hash((*entry, row)) for entry in entries_of(fields[2]))
+                wanted += sum(hash((*entry, row)) for entry in set(entries_of(fields[2])))
     if wrong:
         raise damaged("documents do not match their hashes or the index of their ids", sorted(wrong))
     cursor = db.execute("SELECT key, type, value, row FROM metadata")
