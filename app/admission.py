@@ -16,6 +16,7 @@ from app.trim import give_back
 
 ALWAYS = ("/livez", "/metrics")  # answered under any load
 READY = "/readyz"
+OPEN = ("/docs", "/openapi.json", "/problems")  # need no key: who reads them slowly must not take the places of others
 CLOSE = (b"connection", b"close")
 SLACK = 1 << 20  # what comes beyond the largest body before it is refused
 PACE = 4_096  # bytes a second that a body brings at least, in the long run
@@ -79,6 +80,11 @@ class Admission:
         """Bytes of their bodies."""
         return self._held
 
+    @property
+    def full(self) -> bool:
+        """Whether nobody else may come in."""
+        return len(self._visits) >= self._most
+
     def hold(self, size: int) -> None:
         """Count bytes of a body; BodiesFull when there are too many."""
         if self._held + size > self._budget:
@@ -90,7 +96,7 @@ class Admission:
         """Let a request in; Busy or ShuttingDown when it has to stay outside."""
         if self.stopping.is_set():
             raise ShuttingDown("the service shuts down")
-        if len(self._visits) >= self._most:
+        if self.full:
             raise Busy("requests", self._most)
         visit = Visit(self, scope)
         if not visit.streams:
@@ -131,7 +137,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or say why not."""
-        if scope["type"] != "http" or scope["path"] in ALWAYS:
+        if scope["type"] != "http" or scope["path"] in ALWAYS or scope["path"].startswith(OPEN):
             return await self._app(scope, receive, send)
         if scope["path"] == READY and not self._admission.stopping.is_set():
             return await self._app(scope, receive, send)

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.access_headers import RAW
-from app.admission import ALWAYS, READY
+from app.admission import ALWAYS, READY, Admission
 from app.problems import MEDIA_TYPE, PROBLEMS
 from app.settings import Settings
 
@@ -42,7 +42,7 @@ class Bounded(HttpToolsProtocol):
     """One connection. `bounded` makes the class that has the settings' limits."""
 
     most_connections: int
-    most_requests: int
+    admission: Admission
     head_seconds: float
     unread_seconds: float
 
@@ -107,8 +107,8 @@ class Bounded(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Run a request. What could not be let in is refused here, where that takes a tenth of the time: under a load
         of many times what can be answered, refusing is most of the work."""
-        if len(self.tasks) >= self.most_requests and cycle.scope["path"] not in (*ALWAYS, READY):
-            app = Refusal(f"{self.most_requests} requests are waiting already, which is the limit")
+        if self.admission.full and cycle.scope["path"] not in (*ALWAYS, READY):
+            app = Refusal(f"{self.admission.inside} requests are waiting already, which is the limit")
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -186,11 +186,11 @@ class Bounded(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(settings: Settings, connections: int) -> type[Bounded]:
+def bounded(settings: Settings, connections: int, admission: Admission) -> type[Bounded]:
     """The protocol with these limits."""
     limits = {
         "most_connections": connections,
-        "most_requests": settings.max_requests,
+        "admission": admission,
         "head_seconds": settings.head_seconds,
         "unread_seconds": settings.unread_seconds,
     }

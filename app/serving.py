@@ -113,7 +113,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     _multiply_on_one_core()
     watched, admission = Watched(app), app.state.admission
-    config = _config(watched, settings, host=settings.host, port=settings.port)
+    config = _config(watched, settings, admission, host=settings.host, port=settings.port)
     server = Server(config, admission, settings.shutdown_seconds, alone=True)
     signal.signal(signal.SIGTERM, _ignore)  # uvicorn sends it to itself once more when it has stopped
     with suppress(KeyboardInterrupt):  # the same for SIGINT
@@ -126,10 +126,10 @@ def in_process(app: FastAPI, settings: Settings) -> Iterator[httpx.BaseTransport
 
     Raises what kept the application from starting.
     """
-    watched = Watched(app)
+    watched, admission = Watched(app), app.state.admission
     with tempfile.TemporaryDirectory(prefix="funnel-") as folder:  # only its owner may enter
         path = str(Path(folder) / "socket")
-        server = Server(_config(watched, settings, uds=path), app.state.admission, settings.shutdown_seconds)
+        server = Server(_config(watched, settings, admission, uds=path), admission, settings.shutdown_seconds)
         thread = threading.Thread(target=_run_quietly, args=[server], name="service", daemon=True)
         thread.start()
         try:
@@ -161,7 +161,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, watche
         raise watched.error
 
 
-def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, admission: Admission, **where: Any) -> uvicorn.Config:
     # Logging belongs to the process: a directory served for a moment leaves it as it is.
     logs: dict[str, Any] = {"log_config": log_config(settings.log_level)}
     if "uds" in where:
@@ -172,7 +172,7 @@ def _config(app: Any, settings: Settings, **where: Any) -> uvicorn.Config:
         ws="none",
         access_log=False,
         server_header=False,
-        http=bounded(settings, _connections(settings)),
+        http=bounded(settings, _connections(settings), admission),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=ANSWERED_SECONDS,
         **logs,

@@ -1,12 +1,17 @@
 """What is let in at once, and what a shutdown makes of it."""
 
 import asyncio
+import socket
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import Server
 
+from access_cases import FULL, bearer
 from app import trim
 from app.admission import Admission
 from app.busy import BodiesFull, Busy, ShuttingDown
@@ -48,6 +53,23 @@ def test_requests_inside_are_bounded(tmp_path: Path) -> None:
         embedder.gate.set()
         thread.join(10)
         assert client.post("/search", json={"query": "b"}).status_code == 200
+
+
+def test_who_reads_pages_slowly_takes_no_place(tmp_path: Path) -> None:
+    """Pages need no key: strangers who ask for more of them than there are places, and take none, keep nobody out."""
+    settings = {"FUNNEL_MODEL": "none", "FUNNEL_DIM": "4", "FUNNEL_MAX_REQUESTS": "4", "FUNNEL_API_KEY": FULL}
+    server = Server({**settings, "FUNNEL_DATA_DIR": str(tmp_path / "data")}, tmp_path / "server.log")
+    page = f"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        stack.callback(server.end)
+        server.wait()
+        for _ in range(8):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection.sendall(page * 10)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        time.sleep(0.5)
+        assert server.client.get("/stats", headers=bearer(FULL)).status_code == 200
+        assert server.client.get("/docs").status_code == 200
 
 
 def test_the_gate_bounds_bytes_of_bodies_together(tmp_path: Path) -> None:
