@@ -105,6 +105,7 @@ def offline(path: Path) -> Iterator[tuple[Layout, Documents]]:
         raise StoreFormat(f"there is no index in {path}")
     with closing(acquire_lock(layout)):
         layout.check_format()
+        check_log_file(log_path(layout))  # closing the documents empties it
         with closing(Documents(layout.documents)) as documents:
             yield layout, documents
 

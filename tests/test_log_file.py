@@ -11,6 +11,7 @@ import pytest
 from index.errors import StoreCorrupt
 from index.layout import Layout
 from index.log_file import FRAME, HEADER, PAGE, check_log_file
+from index.opening import offline
 from index.verify import verify
 from index_cases import fill, opened, unit_vectors
 
@@ -80,6 +81,15 @@ def test_a_flipped_bit_with_commits_behind_it_is_refused(log: Path, seed: int) -
     assert not check.ok
     with pytest.raises(StoreCorrupt, match="commits follow it"):
         opened(log.parents[2])
+
+
+def test_no_work_on_a_closed_directory_makes_an_end_of_it(log: Path) -> None:
+    """`funnel reindex`, say: SQLite would move what it can read of the log into the file, and remove the rest."""
+    flipped(log, (HEADER + 3 * (FRAME + PAGE) + 100) * 8)
+    kept = log.read_bytes()
+    with pytest.raises(StoreCorrupt, match="commits follow it"), offline(log.parents[2]):
+        pass
+    assert log.read_bytes() == kept
 
 
 def test_two_pages_that_changed_places_are_refused(log: Path) -> None:
