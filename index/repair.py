@@ -189,9 +189,9 @@ def _insert(db: Connection, row: int, found: Found) -> None:
 
 def _exchange(layout: Layout, made: Path, kept: Path) -> None:
     write_durably(_mark(layout), kept.name.encode())
+    os.link(layout.documents, kept)  # not every disk can
     layout.manifest.unlink(missing_ok=True)
     sync_directory(layout.root)
-    os.link(layout.documents, kept)
     if (log := log_path(layout)).exists():
         log.replace(kept.with_name(f"{kept.name}-wal"))
     layout.documents.with_name(f"{layout.documents.name}-shm").unlink(missing_ok=True)

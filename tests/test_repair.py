@@ -1,5 +1,6 @@
 """Damage is mended where that can be proved; what is lost is saved first, and named."""
 
+import errno
 import json
 import os
 import shutil
@@ -275,6 +276,23 @@ def test_the_log_is_taken_up_with_its_documents(layout: Layout, monkeypatch: pyt
     repair(layout.root)
     with Store.open(layout.root, None) as store:
         assert store.get(["later"])[0].text == "in the log alone"
+
+
+def test_a_disk_without_links_keeps_its_manifest(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nothing but a repair, which fails each time, would open the directory."""
+    change(layout, "UPDATE documents SET text = 'uext of d00017' WHERE row = 17")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "link", refused)
+        with pytest.raises(OSError, match="not permitted"):
+            repair(layout.root)
+    with opened(layout.root) as store:
+        assert store.get(["d00016"])[0].text == "text of d00016"
+    assert repair(layout.root)
+    whole(layout)
 
 
 def stopped_after(call: Callable[..., object]) -> Callable[..., object]:
