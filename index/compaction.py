@@ -33,7 +33,8 @@ from index.writer import Writer
 
 MARGIN = 1.05  # times what is needed, for what is written meanwhile
 LULL, LOOK = 30.0, 0.002  # seconds in which a moment without readers is looked for, and between two looks
-FIRST_PATIENCE = 0.25  # seconds that searches and writes wait for a reader before they go on; doubled at every try
+FIRST_PATIENCE = 0.25  # seconds that searches and writes wait for a reader before they go on; doubled at every try,
+MOST_PATIENCE = 2.0  # up to these
 log = logging.getLogger(__name__)
 
 
@@ -145,7 +146,7 @@ class Compactor:
                 view: View = self.writer.submit(Exchange(make, patience))
                 return view
             except StillRead:
-                patience *= 2
+                patience = min(2 * patience, MOST_PATIENCE)
 
     def _wait_for_readers(self) -> None:
         """Until there is a moment without any, or so many seconds went by."""

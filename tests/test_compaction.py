@@ -20,6 +20,7 @@ from index import compaction, database, filters, newest, next_generation, room, 
 from index.batch import Batch
 from index.calibrating import Asked
 from index.copying import Copy
+from index.database import Documents
 from index.document import Document
 from index.errors import MaintenanceBusy, StorageFull, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
 from index.graph import Graph
@@ -596,16 +597,22 @@ def test_a_reader_that_does_not_end_is_waited_for(tmp_path: Path, monkeypatch: p
     """Such as a snapshot of a large index; meanwhile others read and write."""
     monkeypatch.setattr(compaction, "LULL", 0.05)
     monkeypatch.setattr(compaction, "FIRST_PATIENCE", 0.01)
+    monkeypatch.setattr(compaction, "MOST_PATIENCE", 0.03)
+    waited: list[float] = []
+    alone = Documents.alone
+    monkeypatch.setattr(Documents, "alone", lambda self, seconds: waited.append(seconds) or alone(self, seconds))
     with prepared(tmp_path) as store, ThreadPoolExecutor(1) as pool:
         with store._documents.reader():
             compacting = pool.submit(store.compact)
             for i in range(20):
                 fill(store, V[:1], start=9_000 + i)
                 assert len(store.get(["d00001"])) == 1
+            until(lambda: len(waited) > 4)
             assert not compacting.done()
             assert store.view.generation == 1
         assert compacting.result(20)["erased"] == 500
         assert store.count() == 1_020
+    assert (waited[:3], max(waited)) == ([0.01, 0.02, 0.03], 0.03)  # nobody waits longer for the sake of a long one
 
 
 def test_an_interrupted_reindex_is_left_behind(tmp_path: Path) -> None:
