@@ -1,10 +1,11 @@
 """A document as it comes in and as it is stored."""
 
-import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from index.matryoshka import check_vector
 from index.metadata import Entry, entries
 
 MAX_ID_BYTES = 512
+_LENGTH = struct.Struct("<Q").pack
 NO_VECTOR = bytes(8)  # the end of the content hash of a document whose vector is made from its text
 
 
@@ -58,7 +60,7 @@ class Document:
     @cached_property
     def content_hash(self) -> bytes:
         """20 bytes over what decides the vector: 12 of title and text, 8 of the user's own vector or zeros."""
-        own = NO_VECTOR if self.vector is None else hashlib.blake2b(self.vector.tobytes(), digest_size=8).digest()
+        own = NO_VECTOR if self.vector is None else blake2b(self.vector.tobytes(), digest_size=8).digest()
         return text_hash(self.title, self.text) + own
 
     @cached_property
@@ -141,12 +143,11 @@ def metadata_hash(metadata_json: str, content_hash: bytes) -> bytes:
     return _digest(16, metadata_json, content_hash.hex())
 
 
-def _digest(size: int, *texts: str | None) -> bytes:
-    parts: list[bytes] = []
-    for text in texts:
-        try:
-            data = b"\xff" if text is None else text.encode()  # 0xff never begins valid UTF-8
-        except UnicodeEncodeError:
-            raise InvalidDocument("the text is not valid Unicode: it holds a lone surrogate") from None
-        parts += (len(data).to_bytes(8, "little"), data)
-    return hashlib.blake2b(b"".join(parts), digest_size=size).digest()
+def _digest(size: int, first: str | None, second: str) -> bytes:
+    """Made for every document that is written or read."""
+    try:
+        one = b"\xff" if first is None else first.encode()  # 0xff never begins valid UTF-8
+        two = second.encode()
+    except UnicodeEncodeError:
+        raise InvalidDocument("the text is not valid Unicode: it holds a lone surrogate") from None
+    return blake2b(b"".join((_LENGTH(len(one)), one, _LENGTH(len(two)), two)), digest_size=size).digest()
