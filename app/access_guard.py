@@ -43,7 +43,8 @@ class Guard:
         return await self._app(scope, receive, send)
 
     def _admit(self, scope: Scope) -> None:
-        headers, method, path = dict(scope["headers"]), scope["method"], scope["path"]
+        headers = dict(reversed(scope["headers"]))  # of several alike the first counts, as it does for routes
+        method, path = scope["method"], scope["path"]
         self._check_host([value for name, value in scope["headers"] if name == b"host"])
         self._check_page(headers, method)
         if self._access.hides(path) or path.endswith("\n"):  # which routes drop, and reach what these rules did not see

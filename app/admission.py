@@ -27,7 +27,7 @@ class Visit:
     """One request inside: its task, and what of its body has come."""
 
     def __init__(self, admission: "Admission", scope: Scope) -> None:
-        headers = dict(scope["headers"])
+        headers = dict(reversed(scope["headers"]))  # of several alike the first counts, as it does for routes
         self.task = asyncio.current_task()
         self.streams = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON.encode()
         self.declared = _number(headers.get(b"content-length", b""))

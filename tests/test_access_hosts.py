@@ -122,6 +122,16 @@ def test_what_a_form_or_a_beacon_can_send_is_refused_by_its_kind(client: TestCli
     assert count(client) == 5
 
 
+def test_a_second_content_type_does_not_count(client: TestClient) -> None:
+    """The guard goes by the first, as routes do."""
+    for name in RIGHTS:
+        method, path = name.split(" ")
+        if method == "POST":
+            headers = [("content-type", "text/plain"), ("content-type", "application/json")]
+            answer = client.request(method, address(path), content=b"{}", headers=headers)
+            assert_problem(answer, 415, "unsupported-media-type")
+
+
 def test_a_newline_at_the_end_of_an_address_is_no_way_around(client: TestClient) -> None:
     """Routes drop it: what a form could send would have erased and deleted at an address that the rules do not know."""
     for name in RIGHTS:

@@ -89,6 +89,15 @@ def test_the_gate_bounds_bytes_of_bodies_together(tmp_path: Path) -> None:
     assert (gate.held, gate.inside) == (0, 0)
 
 
+def test_the_gate_goes_by_the_first_content_type(tmp_path: Path) -> None:
+    """As routes do: what they read whole is counted, although another one calls it a stream."""
+    gate = admission(tmp_path)
+    twice = scope(LIMIT)
+    twice["headers"].append((b"content-type", b"application/x-ndjson"))
+    with gate.one(twice) as visit:
+        assert (visit.streams, gate.held) == (False, LIMIT)
+
+
 def test_one_largest_body_always_passes_the_gate(tmp_path: Path) -> None:
     """However little memory is allowed for all of them."""
     gate = admission(tmp_path, body_memory_bytes=1_024)
