@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.applying import Applying, applied
-from app.body import JSON, decode, read, validate
+from app.body import JSON, decode, read, require, validate
 from app.compact_requests import CompactRequest
 from app.compact_responses import Compacted
 from app.openapi import problems_of, reference
@@ -37,6 +37,7 @@ async def compact(
     Needs free disk space for a copy of what is live (507 with both numbers). With `Accept: application/x-ndjson` the
     answer has progress lines and a summary at the end; a client that goes away before the end has changed nothing.
     """
+    require(request, JSON)
     if body := await read(request, MAX_BODY):
         validate(CompactRequest, decode(body))
     store = service.store
