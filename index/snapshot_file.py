@@ -32,7 +32,7 @@ class Meter:
     unsynced: int = field(default=0, init=False)
 
     def tell(self, copy: Path) -> None:
-        """While the documents are copied."""
+        """While the documents are copied, and looked at."""
         self.check()
         self.progress(min(copy.stat().st_size if copy.exists() else 0, self.total), self.total)
 
@@ -56,8 +56,12 @@ def write_snapshot(layout: Layout, documents: Documents, path: Path, copy: Path,
     Raises StorageFull, StoreCorrupt, OSError, and what the meter raises.
     """
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    state = copy_documents(documents, copy, lambda: meter.tell(copy))
-    check_copy(copy, state, meter.check)
+
+    def told() -> None:
+        meter.tell(copy)
+
+    state = copy_documents(documents, copy, told)
+    check_copy(copy, state, told)
     with ExitStack() as stack:
         try:
             members = open_members(layout, copy, state, stack)
