@@ -6,6 +6,7 @@ synced before it is whole. One broken frame with two commits after it, whose own
 
 import struct
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -83,22 +84,23 @@ def _header(data: bytes) -> list[Sum]:
 
 def _frames(data: bytes) -> Iterator[tuple[bytes, Sum]]:
     """The header of every frame, and what the frame adds to the checksum before it: the sums are linear in both."""
-    number = max(0, len(data) - HEADER) // (FRAME + PAGE)
+    number, weights = max(0, len(data) - HEADER) // (FRAME + PAGE), _linear()[0]
     found = np.frombuffer(data, np.uint8, number * (FRAME + PAGE), HEADER if number else 0).reshape(
         number, FRAME + PAGE
     )
     for start in range(0, number, BLOCK):
         block = found[start : start + BLOCK]
-        summed = np.ascontiguousarray(np.delete(block, np.s_[8:FRAME], axis=1)).view(np.uint32) @ WEIGHTS
+        summed = np.ascontiguousarray(np.delete(block, np.s_[8:FRAME], axis=1)).view(np.uint32) @ weights
         yield from ((row[:FRAME].tobytes(), (own[0], own[1])) for row, own in zip(block, summed.tolist(), strict=True))
 
 
 def _after(seed: Sum, own: Sum) -> Sum:
     """The checksum of a frame that goes on from `seed`."""
-    (a, b), (c, d) = POWER
+    (a, b), (c, d) = _linear()[1]
     return (a * seed[0] + b * seed[1] + own[0]) & MASK, (c * seed[0] + d * seed[1] + own[1]) & MASK
 
 
+@cache
 def _linear() -> tuple[np.ndarray, list[list[int]]]:
     """What each number of a frame adds to both sums, (2 * PAIRS, 2) uint32; and what the sums before it become."""
     step = np.array([[1, 1], [1, 2]], dtype=np.uint32)
@@ -108,6 +110,3 @@ def _linear() -> tuple[np.ndarray, list[list[int]]]:
         weights[place] = (power @ np.array([[1, 0], [1, 1]], dtype=np.uint32)).T
         power = power @ step
     return weights.reshape(2 * PAIRS, 2), power.tolist()
-
-
-WEIGHTS, POWER = _linear()
