@@ -125,7 +125,7 @@ def ids_of(db: sqlite3.Connection, rows: Sequence[int]) -> dict[int, str]:
 
 
 def page(db: sqlite3.Connection, after: str | None, limit: int, allowed: Allowed | None) -> list[str]:
-    """Up to `limit` ids greater than `after`, ascending, of the allowed rows (None: all)."""
+    """Up to `limit` ids greater than `after`, ascending, of the allowed rows (None: all); StoreCorrupt for no text."""
     if allowed is not None and allowed.count <= FEW:
         ids = sorted(ids_of(db, allowed.positions.tolist()).values(), key=str.encode)
         start = bisect.bisect_right(ids, (after or "").encode(), key=str.encode)
@@ -133,7 +133,10 @@ def page(db: sqlite3.Connection, after: str | None, limit: int, allowed: Allowed
     mask = None if allowed is None else allowed.mask()
     cursor = db.execute("SELECT row, doc_id FROM documents WHERE doc_id > ? ORDER BY doc_id", (after or "",))
     passing = (doc_id for row, doc_id in cursor if mask is None or (row < len(mask) and mask[row]))
-    return list(itertools.islice(passing, limit))
+    ids = list(itertools.islice(passing, limit))
+    if not all(isinstance(doc_id, str) for doc_id in ids):
+        raise StoreCorrupt(f"an entry of the index of the ids is damaged; {REPAIR}")
+    return ids
 
 
 def live_mask(db: sqlite3.Connection, rows: int) -> np.ndarray:

@@ -93,6 +93,8 @@ def _count(findings: Findings, sums: tuple[int, int] | None) -> None:
         if (earlier := seen.get(found.doc_id)) is not None:
             findings.lose(earlier, f"the same id is in row {row} too, which is newer")
         seen[found.doc_id] = row
+    if sums is not None and not isinstance(sums[0], int):  # damaged, too
+        sums, findings.changed = None, True
     missing = 0 if sums is None else sums[0] - len(findings.kept) - len(findings.lost)
     if missing > 0:
         findings.told.append(f"{missing} documents have left neither id nor text")

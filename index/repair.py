@@ -215,7 +215,7 @@ def _saved(layout: Layout, findings: Findings, found: Found) -> dict[str, Any]:
 
 def _own_vector(layout: Layout, findings: Findings, found: Found) -> np.ndarray | None:
     """The vector that the user gave, if it is whole; one of a model's is made again with the text."""
-    if found.fields[3][-len(NO_VECTOR) :] == NO_VECTOR:
+    if (found.fields[3] or b"")[-len(NO_VECTOR) :] == NO_VECTOR:  # without a hash it is kept
         return None
     paths = layout.vectors(findings.state.generation), layout.checksums(findings.state.generation)
     with closing(VectorFile(*paths, findings.codec, create=True)) as file:

@@ -69,7 +69,7 @@ def readable_state(db: sqlite3.Connection) -> tuple[State, bool]:
     expected = None
     with suppress(sqlite3.DatabaseError, TypeError):
         (expected,) = db.execute("SELECT state FROM seal").fetchone()
-    if expected is None:
+    if not isinstance(expected, int):
         return state, False
     with suppress(sqlite3.DatabaseError):
         tables: list[tuple[Any, ...]] = [(_plain(name), _plain(sql)) for name, sql in definitions(db)]

@@ -161,6 +161,15 @@ def test_ids_that_changed_places_are_noticed(layout: Layout) -> None:
                 call()
 
 
+def test_an_id_that_is_no_text_any_more_is_named(layout: Layout) -> None:
+    """As when the type of an entry in the index of the ids flips; pages before it are given."""
+    change(layout, "UPDATE documents SET doc_id = CAST(doc_id AS BLOB) WHERE row = 17")
+    with opened(layout.root) as store:
+        with pytest.raises(StoreCorrupt, match="index of the ids is damaged"):
+            store.scroll(COUNT)
+        assert len(store.scroll(10)[0]) == 10
+
+
 def test_what_is_written_over_or_deleted_is_the_document_that_was_named(layout: Layout) -> None:
     """Never one that the index of the ids confuses with it; the others can be written."""
     swap_ids(layout)

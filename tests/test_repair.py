@@ -100,6 +100,8 @@ MENDED: dict[str, Callable[[Layout], object]] = {
     "rows": lambda at: change(at, "UPDATE state SET rows = rows + 128"),
     "space": lambda at: change(at, "UPDATE state SET space = replace(space, 'test', 'uest')"),
     "seal": lambda at: change(at, "UPDATE seal SET state = state + 1 - 2 * (state % 2)"),
+    "seal of another type": lambda at: change(at, "UPDATE seal SET state = x'00ff'"),
+    "row sums of another type": lambda at: change(at, "UPDATE seal SET count = 'x', rows = x'00'"),
     "row sums": lambda at: change(at, "UPDATE seal SET rows = rows + 8"),
     "an id that another document has": lambda at: renamed(at, b"d00057"),
     "an id in the index": lambda at: misindexed(at),

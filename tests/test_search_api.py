@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from app.requests import SearchRequest
-from app.responses import SearchResponse
+from app.search_responses import SearchResponse
 from embedders import DIM, PREFIX_DIM, HashEmbedder
 from index.codec import CODECS, Float32
 from index.query import Query
