@@ -7,7 +7,7 @@ the space being built and how many rows are done. Rows keep their numbers; dead 
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from index.vectors import VectorFile
 Embed = Callable[[list[str]], np.ndarray]
 Progress = Callable[[int, int], None]
 DEFAULTS = StoreOptions()
+BLOCK = 4_096  # rows looked at together
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +89,10 @@ def _build(
     codec = make_codec(options.storage, space.dim)
     vectors = _open_vectors(layout, state, codec)
     try:
+        if not _is_whole(vectors, pending.rows):
+            log.warning("what an interrupted run left is damaged or gone: everything is embedded again")
+            pending = replace(pending, rows=0)
+            _note(documents, pending)
         for start in range(pending.rows, state.rows, batch):
             stop = min(start + batch, state.rows)
             first, last = np.searchsorted(rows, (start, stop))
@@ -105,6 +110,12 @@ def _build(
 def _open_vectors(layout: Layout, state: State, codec: Codec) -> VectorFile:
     generation = state.generation + 1
     return VectorFile(layout.vectors(generation), layout.checksums(generation), codec, create=True)
+
+
+def _is_whole(vectors: VectorFile, rows: int) -> bool:
+    """Whether the rows that are done are still there: the generation before them goes at the end."""
+    spans = ((start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
+    return vectors.capacity >= rows and not any(vectors.damaged(start, stop) for start, stop in spans)
 
 
 def _encoded(documents: Documents, codec: Codec, embed: Embed, chunk: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Embedding everything again, in another space."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from index.space import Space
 from index.store import Store
 from index.verify import verify
 from index_cases import FLAT, GRAPH, SPACE, fill, numbered, opened, unit_vectors, until
+from test_integrity import flip
 
 COUNT = 60
 OLD = unit_vectors(COUNT)
@@ -91,6 +93,25 @@ def test_an_interrupted_run_goes_on_where_it_stopped(path: Path, fails_at: int) 
     reindex(path, NEW_SPACE, second, batch=7)
     done = [t for b in first.batches + second.batches for t in b]
     assert len(done) == len(set(done)) == COUNT - len(DEAD)
+    assert_reindexed(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda at: at.vectors(2).unlink(),
+        lambda at: at.checksums(2).write_bytes(b""),
+        lambda at: flip(at.vectors(2), 48 * 4 * 7 + 1),
+    ],
+)
+def test_what_an_interrupted_run_left_is_looked_at(path: Path, damage: Callable[[Layout], object]) -> None:
+    """Rows of zeros would take the place of good vectors, which are removed then."""
+    with pytest.raises(ConnectionError):
+        reindex(path, NEW_SPACE, Model(fails_at=3), batch=8)
+    damage(Layout(path))
+    model = Model()
+    assert reindex(path, NEW_SPACE, model, batch=8) == COUNT - len(DEAD)
+    assert sum(map(len, model.batches)) == COUNT - len(DEAD)
     assert_reindexed(path)
 
 
