@@ -86,11 +86,23 @@ NAMES = {
 }
 
 
+SHOWN_ELSEWHERE = ("seed", "seconds")
+
+
 def main() -> None:
     """Write the page."""
+    (DOCS / "durability.md").write_text(page(), "utf-8")
+
+
+def page() -> str:
+    """The whole page."""
     sections = (crashes, power, faults, flips, loads, hostile, starts, fuzz)
     text = "\n".join([HEAD, *(line for section in sections for line in section())])
-    (DOCS / "durability.md").write_text(text.rstrip() + "\n")
+    return text.rstrip() + "\n"
+
+
+def _figures_of(run: Json) -> dict[str, int | float]:
+    return {key: value for key, value in run.items() if isinstance(value, int | float) and key not in SHOWN_ELSEWHERE}
 
 
 def crashes() -> Iterator[str]:
@@ -105,7 +117,7 @@ def crashes() -> Iterator[str]:
         "snapshots at once; the process is killed at a random instant, the directory is verified, and the server is "
         "started again. Every acknowledged change has to be there, and nothing half of it.\n"
     )
-    keys = sorted({key for run in runs.values() for key, value in run.items() if isinstance(value, int | float)})
+    keys = sorted({key for run in runs.values() for key in _figures_of(run)})
     yield from table(
         ("", *runs), [(key.replace("_", " "), *(_number(run.get(key)) for run in runs.values())) for key in keys]
     )
@@ -122,7 +134,7 @@ def power() -> Iterator[str]:
         "acknowledgement. From the record the directories are made that a disk may hold after a power failure at some "
         "point: what was not synced is there, missing or torn, in any order. Each is opened and compared.\n"
     )
-    figures = [(key.replace("_", " "), _number(value)) for key, value in run.items() if isinstance(value, int | float)]
+    figures = [(key.replace("_", " "), _number(value)) for key, value in _figures_of(run).items()]
     yield from table(("", "count"), figures)
     planted = run.get("planted", {})
     if planted:
@@ -217,12 +229,12 @@ def fuzz() -> Iterator[str]:
     yield "### All long tests\n"
     counts = Counter(result["status"] for result in run["results"])
     yield ", ".join(f"{count} {status}" for status, count in counts.items()) + "; figures of each:\n"
-    rows = [(f"`{r['test'].removeprefix('tests/')}`", r["status"], _figures(r)) for r in run["results"]]
+    rows = [(f"`{r['test'].removeprefix('tests/')}`", r["status"], _recorded(r)) for r in run["results"]]
     yield from table(("test", "status", "figures"), rows)
     yield from commands([run])
 
 
-def _figures(result: Json) -> str:
+def _recorded(result: Json) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["figures"].items()) or result["reason"]
 
 
