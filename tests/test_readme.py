@@ -25,6 +25,7 @@ ELSEWHERE = {
     "docker compose run": "it needs a Docker daemon",
     ".venv/bin/funnel adapt": "it needs a thousand documents; tests/test_cli_adapt.py runs it",
     ".venv/bin/funnel evaluate": "it needs a collection; tests/test_cli_evaluate.py runs it",
+    ".venv/bin/funnel restore": "its name is that of a snapshot; tests/test_snapshots_api.py restores one",
     ".venv/bin/funnel serve --host": "it listens to other machines; tests/test_access_cli.py runs it",
     '.venv/bin/funnel search "parse a date" --url': "it needs another machine; tests/test_access_cli.py sends the key",
     ".venv/bin/funnel recall": "it needs hundreds of documents; tests/test_cli_recall.py runs it",
