@@ -51,4 +51,6 @@ def lines(answer: dict[str, Any]) -> list[str]:
         told.append(f"snapshots with erased rows, {held}: {', '.join(names)}")
     if files := answer["kept_by_repair"]:
         told.append(f"saved by `funnel repair`, may hold erased rows, yours to remove: {', '.join(files)}")
+    if files := answer["not_removed"]:
+        told.append(f"could not be removed, goes at the next start: {', '.join(files)}")
     return told

@@ -5,7 +5,8 @@ from app.responses import Shape
 
 class Compacted(Shape):
     """Rows and allocated bytes before and after; the snapshots that hold, or held until they were purged, rows that
-    are erased from the index, and files that `funnel repair` saved, which may hold some."""
+    are erased from the index, and files that may hold some: those that `funnel repair`
+    saved, and those of the index that a disk would not let go of."""
 
     rows_before: int
     rows_after: int
@@ -15,4 +16,5 @@ class Compacted(Shape):
     generation: int
     snapshots_with_erased_rows: list[str]
     kept_by_repair: list[str]
+    not_removed: list[str]
     purged_snapshots: bool

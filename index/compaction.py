@@ -68,6 +68,7 @@ class Compactor:
                 "bytes_after": disk_bytes(self.layout)["total"],
                 "generation": view.generation,
                 "kept_by_repair": self._kept_by_repair(),
+                "not_removed": self._not_removed(view),
             }
 
     def _compacted(self, progress: Progress) -> tuple[View, View]:
@@ -103,6 +104,12 @@ class Compactor:
         """What `funnel repair` saved for somebody to look at, which may hold anything."""
         kept = [path for kind in ("*.damaged-*", "lost-*.jsonl") for path in self.layout.root.rglob(kind)]
         return sorted(str(path.relative_to(self.layout.root)) for path in kept)
+
+    def _not_removed(self, view: View) -> list[str]:
+        """Files of earlier generations that are there still: what a disk would not let go of."""
+        own = (f"{self.layout.vectors(view.generation).stem}.", f"shortlist-{view.generation}-")
+        found = [path.name for kind in ("vectors-*", "shortlist-*") for path in self.layout.collection.glob(kind)]
+        return sorted(name for name in found if not name.startswith(own))
 
     def _check_room(self, base: View) -> None:
         needed = int(MARGIN * self._needed(base))

@@ -73,9 +73,9 @@ class Upkeep:
         Searches and writes go on, and find the same. `progress` gets (steps done, steps); what it raises stops the
         work. An error, or a kill, leaves everything as it was. Returns rows_before, rows_after, erased, bytes_before
         and bytes_after (allocated on disk), the generation in force, and what may still hold erased rows: files
-        kept_by_repair and snapshots_with_erased_rows. Raises MaintenanceBusy, StorageFull with the bytes needed and
-        free, StoreCorrupt for a damaged live row, StoreBusy when another process has the documents file open,
-        StoreUnavailable.
+        kept_by_repair, files not_removed (a disk refused; they go at the next start) and snapshots_with_erased_rows.
+        Raises MaintenanceBusy, StorageFull with the bytes needed and free, StoreCorrupt for a damaged live row,
+        StoreBusy when another process has the documents file open, StoreUnavailable.
         """
         with told("the compaction failed, nothing was changed"):
             report = self._compactor.compact(progress or _silent)

@@ -1,5 +1,6 @@
 """Compaction: dead rows go, their bytes with them; searches and writes go on, and nothing else changes."""
 
+import errno
 import gc
 import os
 import sqlite3
@@ -53,6 +54,26 @@ def prepared(path: Path, options: StoreOptions = FLAT, rotated: bool = False) ->
         until(lambda: store.view.shortlist.graph_rows == 1_500)
     store.delete(numbered(1_500)[::3])
     return store
+
+
+def test_what_a_disk_does_not_let_go_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compaction counts; nobody is told that everything is gone, and the next start removes it."""
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith("vectors-1."):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    with prepared(tmp_path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", refused)
+            report = store.compact()
+        assert (report["erased"], report["not_removed"]) == (500, ["vectors-1.bin", "vectors-1.crc"])
+    with opened(tmp_path / "data", FLAT) as store:
+        assert not list(store.layout.collection.glob("vectors-1.*"))
+        fill(store, V[:1])
+        assert store.compact()["not_removed"] == []
 
 
 def seen(store: Store, **how: Any) -> list[list[tuple[Any, ...]]]:
