@@ -85,7 +85,6 @@ def crashes(recording: Recording, chosen: list[State], seed: int) -> Iterator[tu
 
 def examine(recording: Recording, chosen: list[State], seed: int, folder: Path, keep: bool = False) -> Found:
     """Make each chosen state below a folder and open it."""
-    logging.disable(logging.WARNING)  # a snapshot that is made again is no news here
     found = Found()
     for state, fate, files in crashes(recording, chosen, seed):
         name, path = f"{state[0]}/{state[1]}", folder / f"{state[0]}-{state[1]}"
@@ -120,7 +119,8 @@ def campaign(recording: Recording, chosen: list[State], seed: int, workers: int 
 
 
 def _remember(recording: Recording) -> None:
-    """In a worker, once: the recording is large."""
+    """In a worker, once: the recording is large. A graph that is made again is no news here."""
+    logging.disable(logging.WARNING)
     _kept.append(recording)
 
 

@@ -26,3 +26,9 @@ def logging_as_it_was() -> Iterator[None]:
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
         logger.handlers[:], logger.propagate = handlers, propagate
         logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that serves in this process takes no cores from the tests after it."""
+    monkeypatch.setattr("app.serving._multiply_on_one_core", lambda: None)

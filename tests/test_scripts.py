@@ -170,7 +170,12 @@ def start(project: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], 
     def begin(**environment: str) -> tuple[subprocess.Popen[str], str]:
         script = [str(project / "scripts/start")]
         process = subprocess.Popen(
-            script, env=clean_environment(**environment), stderr=subprocess.PIPE, text=True, start_new_session=True
+            script,
+            env=clean_environment(**environment),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run behind an "&"
         )
         running.append(process)
         assert process.stderr
