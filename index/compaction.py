@@ -165,10 +165,9 @@ class Compactor:
     def _tidy(self, base: View, made: NextGeneration, view: View) -> None:
         """The old generation is of no use any more; what fails here is done at the next start."""
         made.close_old()
+        own = self.layout.vectors(view.generation).stem
+        leftovers.remove(old for old in self.layout.collection.glob("vectors-*") if old.stem != own)
         try:
-            for old in self.layout.collection.glob("vectors-*"):
-                if old.stem != self.layout.vectors(view.generation).stem:
-                    old.unlink(missing_ok=True)
             self.calibrations.renumber(made.numbers.one)
         except (OSError, FunnelError) as error:
             log.warning("after a compaction: %s", error)

@@ -65,10 +65,13 @@ def test_what_a_disk_does_not_let_go_of_is_named(tmp_path: Path, monkeypatch: py
             raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
         unlink(path, missing_ok)
 
+    renumbered: list[object] = []
     with prepared(tmp_path) as store:
         with monkeypatch.context() as patched:
             patched.setattr(Path, "unlink", refused)
+            patched.setattr(store._calibrations, "renumber", renumbered.append)
             report = store.compact()
+        assert len(renumbered) == 1  # the calibration is told all the same
         assert (report["erased"], report["not_removed"]) == (500, ["vectors-1.bin", "vectors-1.crc"])
     with opened(tmp_path / "data", FLAT) as store:
         assert not list(store.layout.collection.glob("vectors-1.*"))

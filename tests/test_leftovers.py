@@ -21,6 +21,14 @@ def test_a_missing_file_is_no_matter(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_that_stays_keeps_no_other(tmp_path: Path) -> None:
+    """A directory cannot be unlinked; what comes after it can."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").touch()
+    leftovers.remove(tmp_path / name for name in "ab")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_what_cannot_be_removed_is_told_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
