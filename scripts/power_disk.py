@@ -5,7 +5,6 @@ from pathlib import Path, PurePosixPath
 from power_model import File, Folder, Naming, Node, follow
 from syscall_trace import Call, Unreadable
 
-QUIET = {"open", "openat", "creat", "close", "lseek", "mmap", "dup", "dup2", "dup3"}
 REBUILT = "-shm"  # SQLite's index of its log: written through a mapping, made again by the first to open the file
 
 
