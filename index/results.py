@@ -33,17 +33,21 @@ def answer(
     plan: Plan,
     ranking: Ranking,
     allowed: Allowed | None,
+    node: filters.Node | None,
     strict: bool,
 ) -> Answer:
-    """The hits of one ranking. With `strict`, a row without a document, or with one that does not pass the filter
-    any more, raises RowsMoved; else it is left out. Raises StoreCorrupt when what is stored of a hit does not match
-    its checksum, its id or the filter."""
+    """The hits of one ranking; `node` is the filter of the query, parsed.
+
+    With `strict`, a row without a document, or with one that does not pass the filter any more, raises RowsMoved;
+    else it is left out. Raises StoreCorrupt when what is stored of a hit does not match its checksum, its id or the
+    filter.
+    """
     started = time.perf_counter()
-    page = _page(db, view, ranking, query, strict)
+    page = _page(db, view, ranking, query, node, strict)
     rows = [row for row, _, _ in page]
-    found = by_rows(db, rows) if query.with_text or query.with_metadata or query.filter else {}
-    if query.filter:
-        own_matches(db, view, list(found.values()), filters.parse(query.filter))
+    found = by_rows(db, rows) if query.with_text or query.with_metadata or node else {}
+    if node:
+        own_matches(db, view, list(found.values()), node)
     check_vectors(view.matrix, view.checksums, rows)
     places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
     matching = allowed.count if allowed else view.rows
@@ -84,7 +88,7 @@ def answer(
 
 
 def _page(
-    db: sqlite3.Connection, view: View, ranking: Ranking, query: Query, strict: bool
+    db: sqlite3.Connection, view: View, ranking: Ranking, query: Query, node: filters.Node | None, strict: bool
 ) -> list[tuple[int, float, str]]:
     rows, scores = ranking.rows, ranking.scores
     if query.score_threshold is not None:
@@ -92,7 +96,7 @@ def _page(
     present = ids_of(db, rows.tolist())
     if len(present) < len(rows) and as_of(db, view):
         raise damaged("live documents are missing", [row for row in rows.tolist() if row not in present])
-    ids = _still_matching(db, view, query, present)
+    ids = _still_matching(db, view, node, present)
     if strict and len(ids) < len(rows):
         raise RowsMoved
     pairs = zip(rows.tolist(), scores.tolist(), strict=True)
@@ -101,11 +105,13 @@ def _page(
     return live[query.offset : query.offset + query.limit]
 
 
-def _still_matching(db: sqlite3.Connection, view: View, query: Query, ids: dict[int, str]) -> dict[int, str]:
+def _still_matching(
+    db: sqlite3.Connection, view: View, node: filters.Node | None, ids: dict[int, str]
+) -> dict[int, str]:
     """Those that pass the filter as they are read: metadata may have changed in place since the view."""
-    if not query.filter or as_of(db, view):
+    if not node or as_of(db, view):
         return ids
-    node, found = filters.parse(query.filter), by_rows(db, list(ids))
+    found = by_rows(db, list(ids))
     return {row: ids[row] for row in ids if filters.matches(node, found[row].metadata)}
 
 

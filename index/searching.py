@@ -74,7 +74,7 @@ class Searcher:
         rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration, rule)
         with self._documents.reader(view.generation) as db:
             return [
-                results.answer(db, view, vector, query, plan, ranking, allowed, strict)
+                results.answer(db, view, vector, query, plan, ranking, allowed, node, strict)
                 for vector, ranking in zip(unit, rankings, strict=True)
             ]
 
