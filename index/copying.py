@@ -13,7 +13,7 @@ from index import documents as table
 from index import seal
 from index.connections import connect, failure
 from index.document import entries_of
-from index.documents import CHUNK, Stored
+from index.documents import BOTH, CHUNK, FIELDS, Stored
 from index.errors import StorageFull, StoreUnavailable
 from index.integrity import damaged
 from index.renumbering import Renumbering
@@ -22,7 +22,6 @@ FILE = "documents.compact"
 PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "secure_delete=ON", "cache_size=-65536")
 SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
 COLUMNS = "doc_id, title, text, metadata, content_hash, document_hash"
-FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"  # what the hashes are over, and the hashes
 
 
 class Copy:
@@ -48,9 +47,9 @@ class Copy:
     def add(self, source: sqlite3.Connection, start: int, stop: int) -> None:
         """Copy the documents that are in rows [start, stop) now."""
         with told(self.path):
-            sql = f"SELECT d.row, i.row, doc_id, {FIELDS} {table.BOTH} WHERE d.row >= ? AND d.row < ? ORDER BY d.row"
+            sql = f"SELECT d.row, i.row, doc_id, {FIELDS} {BOTH} WHERE d.row >= ? AND d.row < ? ORDER BY d.row"
             found = source.execute(sql, (start, stop)).fetchall()
-            _check([row for row, indexed, _, *fields in found if indexed != row or not table.is_sound(*fields)])
+            _check([row for row, indexed, _, *fields in found if not table.is_intact(row, indexed, *fields)])
             rows = self._numbers.of([row for row, *_ in found]).tolist()
             self._db.execute("BEGIN")
             self._db.executemany(

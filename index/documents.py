@@ -17,6 +17,7 @@ from index.metadata import Entry, entries
 from index.seal import REPAIR
 
 BOTH = "FROM documents d LEFT JOIN documents i USING (doc_id)"  # the table, and its index of the ids
+FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"  # what the hashes are over, and the hashes
 WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
 CHUNK = 500  # bound parameters a statement
 JOINED = 10_000_000  # rows listed in one text, of which SQLite allows a gigabyte
@@ -172,6 +173,11 @@ def is_sound(title: Any, text: Any, metadata: Any, content_hash: Any, document_h
     except (AttributeError, TypeError):  # a flipped bit in a record's header makes another type
         return False
     return same and _metadata_is_sound(metadata, content_hash, document_hash)
+
+
+def is_intact(row: int, indexed: int | None, *fields: Any) -> bool:
+    """Whether FIELDS are sound and the index of the ids, a second copy, has the document at this row too."""
+    return indexed == row and is_sound(*fields)
 
 
 def _metadata_is_sound(metadata: Any, content_hash: Any, document_hash: Any) -> bool:

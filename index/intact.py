@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 from index import seal
 from index.document import entries_of
-from index.documents import BOTH, is_sound, live_mask
+from index.documents import BOTH, FIELDS, is_intact, live_mask
 from index.errors import StoreCorrupt
 from index.integrity import damaged
 
-FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"
 STEP = 256  # documents, and entries of the inverted metadata, between two calls of `check`
 
 
@@ -25,10 +24,10 @@ def check_intact(db: sqlite3.Connection, rows: int, check: Callable[[], None]) -
     while records := cursor.fetchmany(STEP):
         check()
         for row, indexed, *fields in records:
-            if indexed != row or not is_sound(*fields):
-                wrong.append(row)
-            else:
+            if is_intact(row, indexed, *fields):
                 wanted += sum(hash((*entry, row)) for entry in set(entries_of(fields[2])))
+            else:
+                wrong.append(row)
     if wrong:
         raise damaged("documents do not match their hashes or the index of their ids", sorted(wrong))
     cursor = db.execute("SELECT key, type, value, row FROM metadata")

@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from index import bits
 from index.database import Documents
 from index.document import entries_of
-from index.documents import WHOLE, is_sound
+from index.documents import BOTH, FIELDS, is_intact
 from index.matching import as_of
 from index.vectors import row_checksums
 from index.view import View
@@ -48,18 +49,14 @@ def scrub(view: View, documents: Documents, pause: Callable[[], None]) -> Scrubb
 
 def _documents(db: sqlite3.Connection, view: View, rows: list[int]) -> list[int]:
     """Those of a block's live rows whose documents are damaged, or missing though nothing was written since."""
-    columns = ", ".join(f"d.{column}" for column in WHOLE.split(", "))
-    sql = (
-        f"SELECT i.row, {columns} FROM documents d LEFT JOIN documents i USING (doc_id) WHERE d.row >= ? AND d.row <= ?"
-    )
-    found = {record[1]: record for record in db.execute(sql, (rows[0], rows[-1]))}
+    sql = f"SELECT d.row, i.row, {FIELDS} {BOTH} WHERE d.row >= ? AND d.row <= ?"
+    found = {record[0]: record for record in db.execute(sql, (rows[0], rows[-1]))}
     missing = [row for row in rows if row not in found] if as_of(db, view) else []
-    return missing + [row for row, record in found.items() if not _sound(db, record)]
+    return missing + [row for row, record in found.items() if not (is_intact(*record) and _indexed(db, record))]
 
 
-def _sound(db: sqlite3.Connection, record: tuple[object, ...]) -> bool:
-    indexed, row, _, title, text, metadata, content_hash, document_hash = record
-    if indexed != row or not is_sound(title, text, metadata, content_hash, document_hash):
-        return False
+def _indexed(db: sqlite3.Connection, record: tuple[Any, ...]) -> bool:
+    """Whether all metadata of a document are in the inverted table."""
+    row, _, _, _, metadata, *_ = record
     sql = "SELECT 1 FROM metadata WHERE key = ? AND type = ? AND value = ? AND row = ?"
-    return all(db.execute(sql, (*entry, row)).fetchone() for entry in entries_of(str(metadata)))
+    return all(db.execute(sql, (*entry, row)).fetchone() for entry in entries_of(metadata))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from index.check import Check
-from index.documents import is_sound
+from index.documents import FIELDS, is_sound
 from index.integrity import some
 from index.metadata import entries
 from index.seal import row_sums
@@ -57,7 +57,7 @@ def _ids(db: sqlite3.Connection) -> Check:
 
 def _stored(db: sqlite3.Connection) -> Iterator[tuple[int, bool]]:
     """(row, whether it matches its hashes) of every document."""
-    sql = "SELECT row, title, text, metadata, content_hash, document_hash FROM documents ORDER BY row"
+    sql = f"SELECT d.row, {FIELDS} FROM documents d ORDER BY d.row"
     return ((row, is_sound(*rest)) for row, *rest in db.execute(sql))
 
 
