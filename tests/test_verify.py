@@ -112,6 +112,7 @@ ROW = SPACE.dim * 4
         (lambda at: run(at, "UPDATE metadata SET value = 5 WHERE key = 'n' AND row = 9"), "inverted metadata", "9"),
         (lambda at: run(at, "UPDATE metadata SET type = 's' WHERE key = 'n' AND row = 9"), "inverted metadata", "9"),
         (lambda at: run(at, "UPDATE documents SET row = 5000 WHERE row = 50"), "rows", "5000"),
+        (lambda at: run(at, "UPDATE seal SET rows = rows + 1"), "rows", "the sum"),
     ],
 )
 def test_damage_is_found(layout: Layout, damage: Callable[[Layout], None], check: str, detail: str) -> None:
