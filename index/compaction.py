@@ -14,7 +14,6 @@ from typing import Any
 from index import leftovers
 from index.build import Progress
 from index.calibrations import Calibrations
-from index.copying import told
 from index.database import Documents, StillRead
 from index.errors import FunnelError, StoreBusy
 from index.graph import LINKS
@@ -56,8 +55,7 @@ class Compactor:
             self._check_open()
             before = disk_bytes(self.layout)["total"]
             try:
-                with told(self.layout.collection):
-                    base, view = self._compacted(progress)
+                base, view = self._compacted(progress)
             finally:
                 self.writer.repainted = None
             return {

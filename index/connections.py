@@ -5,16 +5,16 @@ import sqlite3
 from pathlib import Path
 
 from index.errors import FunnelError, StorageFull, StoreBusy, StoreUnavailable
+from index.told import code_of, is_full, is_locked
 
 
 def failure(error: Exception, path: Path) -> FunnelError | None:
     """What has nothing to do with the bytes of the file: a full or failing disk, or a lock of another process."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
-    if code == sqlite3.SQLITE_FULL:
+    if is_full(error):
         return StorageFull(f"no space left for {path}: {error}")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if is_locked(error):
         return StoreBusy(f"another process has locked {path}: {error}")
-    if code == sqlite3.SQLITE_IOERR:
+    if (code := code_of(error)) == sqlite3.SQLITE_IOERR:
         return StoreUnavailable(f"{path} cannot be read or written: {error}")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and not os.access(path.parent, os.W_OK):
         return StoreUnavailable(f"{path.parent} is read-only, or another user's: {error}")

@@ -1,6 +1,5 @@
 """The documents file of the next generation: made beside the live one, with nothing of what was deleted in it."""
 
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -11,12 +10,12 @@ import numpy as np
 
 from index import documents as table
 from index import seal
-from index.connections import connect, failure
+from index.connections import connect
 from index.document import entries_of
 from index.documents import BOTH, CHUNK, FIELDS, Stored
-from index.errors import StorageFull, StoreUnavailable
 from index.integrity import damaged
 from index.renumbering import Renumbering
+from index.told import told
 
 FILE = "documents.compact"
 PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "secure_delete=ON", "cache_size=-65536")
@@ -32,9 +31,9 @@ class Copy:
 
     def __init__(self, path: Path, source: sqlite3.Connection, numbers: Renumbering) -> None:
         """Make the file with the tables of `source`, and no documents."""
-        self.path, self._numbers = path, numbers
+        self.path, self._numbers, self._failed = path, numbers, f"writing {path} failed"
         discard(path)
-        with told(path):
+        with told(self._failed):
             self._db = connect(path, "rwc")
             for pragma in PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
@@ -46,51 +45,44 @@ class Copy:
 
     def add(self, source: sqlite3.Connection, start: int, stop: int) -> None:
         """Copy the documents that are in rows [start, stop) now."""
-        with told(self.path):
+        with self._transaction():
             sql = f"SELECT d.row, i.row, doc_id, {FIELDS} {BOTH} WHERE d.row >= ? AND d.row < ? ORDER BY d.row"
             found = source.execute(sql, (start, stop)).fetchall()
             _check([row for row, indexed, _, *fields in found if not table.is_intact(row, indexed, *fields)])
             rows = self._numbers.of([row for row, *_ in found]).tolist()
-            self._db.execute("BEGIN")
             self._db.executemany(
                 f"INSERT INTO documents (row, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 ((row, *rest) for row, (_, _, *rest) in zip(rows, found, strict=True)),
             )
             metadata = (entries_of(record[5]) for record in found)
             table.index_metadata(self._db, zip(rows, metadata, strict=True))
-            self._db.execute("COMMIT")
 
     def remove(self, rows: Sequence[int]) -> None:
         """Forget the documents of these rows, where they were copied."""
-        with told(self.path):
-            self._db.execute("BEGIN")
+        with self._transaction():
             for old in self._stored(rows):
                 table.remove(self._db, old)
-            self._db.execute("COMMIT")
 
     def repaint(self, source: sqlite3.Connection, rows: Sequence[int]) -> None:
         """Take over the metadata that these rows have now, where they were copied."""
-        with told(self.path):
-            self._db.execute("BEGIN")
+        with self._transaction():
             for row in rows:
                 now = source.execute(f"SELECT {FIELDS} FROM documents d WHERE row = ?", (row,)).fetchone()
                 _check([row] if now and not table.is_sound(*now) else [])
                 for old in self._stored([row]) if now else ():
                     table.replace_metadata(self._db, old, now[2])
-            self._db.execute("COMMIT")
 
     def state(self, source: sqlite3.Connection, **changes: int | str | None) -> None:
         """The state of `source`, but for these columns."""
         state = source.execute("SELECT * FROM state").fetchone()
         marks = ", ".join("?" * len(state))
         settings = ", ".join(f"{column} = ?" for column in changes)
-        with told(self.path):
-            self._db.execute("BEGIN")
+        with self._transaction():
             self._db.execute("DELETE FROM state")
             self._db.execute(f"INSERT INTO state VALUES ({marks})", state)
             self._db.execute(f"UPDATE state SET {settings}", tuple(changes.values()))
             seal.press(self._db)
-            self._db.execute("COMMIT")
+        with told(self._failed):
             self._db.execute("PRAGMA journal_mode=WAL")  # as every file of ours: nothing is left to do at its opening
 
     def check(self, live: np.ndarray) -> None:
@@ -99,7 +91,7 @@ class Copy:
 
     def sync(self) -> None:
         """What was copied so far is on disk."""
-        with told(self.path):
+        with told(self._failed):
             descriptor = os.open(self.path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -109,6 +101,13 @@ class Copy:
     def close(self) -> None:
         """Give the file back."""
         self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with told(self._failed):
+            self._db.execute("BEGIN")
+            yield
+            self._db.execute("COMMIT")
 
     def _stored(self, rows: Sequence[int]) -> list[Stored]:
         """What the copies of these rows were made of."""
@@ -131,16 +130,3 @@ def discard(path: Path) -> None:
     """Remove such a file, and what SQLite may have left beside it."""
     for left in path.parent.glob(f"{path.name}*"):
         left.unlink(missing_ok=True)
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """What goes wrong with the file, as errors of the index."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise failure(error, path) or StoreUnavailable(f"writing {path} failed: {error}") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"no space left for {path}: {error}") from None
-        raise StoreUnavailable(f"writing {path} failed: {error}") from error

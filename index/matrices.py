@@ -4,7 +4,6 @@ A file is written under another name, synced, renamed and its directory synced b
 a kill at any instant leaves the old matrix or the new one. Its name has the CRC-32 of its bytes.
 """
 
-import errno
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
 from index.layout import Layout, sync_directory
 from index.record import read_record
 from index.rotation import QueryMap, Rotation
+from index.told import is_full
 
 WHAT = "the record of rotation and query map"
 FORGET = "Its vectors and texts are whole: bring the file back, or give it up with `funnel verify --forget-damaged`"
@@ -161,7 +161,7 @@ def write_durably(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         leftovers.remove([temporary])
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise StorageFull(f"no space left for {len(data)} bytes of {path}; nothing was changed") from None
         raise StoreUnavailable(f"writing {path} failed, nothing was changed: {error}") from error
     try:

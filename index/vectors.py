@@ -15,6 +15,7 @@ import numpy as np
 from index.codec import Codec
 from index.errors import FunnelError, StorageFull, StoreCorrupt, StoreUnavailable
 from index.layout import sync_directory
+from index.told import is_full
 
 MIN_GROWTH = 4 << 20  # bytes; a file grows by a quarter of its size between these two
 MAX_GROWTH = 256 << 20
@@ -131,12 +132,12 @@ class VectorFile:
         try:
             os.posix_fallocate(self._data, size, wanted - size)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full(error):
                 raise
             os.posix_fallocate(self._data, size, needed - size)  # without the reserve there may be room
 
     def _failed(self, error: OSError, octets: int) -> FunnelError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             return StorageFull(f"no space left for {octets} bytes of vectors in {self.path}")
         return StoreUnavailable(f"writing {self.path} failed: {error}")
 

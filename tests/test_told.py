@@ -10,7 +10,7 @@ import pytest
 
 from index import database
 from index.connections import failure
-from index.errors import StorageFull, StoreUnavailable
+from index.errors import StorageFull, StoreBusy, StoreUnavailable
 from index.told import told
 from index_cases import fill, opened, unit_vectors
 
@@ -24,6 +24,13 @@ def failing(number: int) -> Callable[..., None]:
     return fail
 
 
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    """What SQLite raises."""
+    error = sqlite3.OperationalError("unable")
+    error.sqlite_errorcode = code
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -31,12 +38,18 @@ def failing(number: int) -> Callable[..., None]:
         (OSError(errno.EDQUOT, "quota"), StorageFull),
         (OSError(errno.EROFS, "read-only"), StoreUnavailable),
         (sqlite3.OperationalError("unable to open"), StoreUnavailable),
+        (sqlite_error(sqlite3.SQLITE_FULL), StorageFull),
+        (sqlite_error(sqlite3.SQLITE_BUSY_SNAPSHOT), StoreBusy),
+        (sqlite_error(sqlite3.SQLITE_LOCKED), StoreBusy),
+        (sqlite_error(sqlite3.SQLITE_IOERR), StoreUnavailable),
     ],
 )
 def test_what_failed_comes_first(error: Exception, kind: type[Exception]) -> None:
     """Then the system's own words."""
-    with pytest.raises(kind, match=r"^the rotation failed.*(full|quota|read-only|unable)"), told("the rotation failed"):
+    words = r"^the rotation failed.*(full|quota|read-only|unable)"
+    with pytest.raises(kind, match=words) as raised, told("the rotation failed"):
         raise error
+    assert raised.type is kind
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, StorageFull), (errno.EIO, StoreUnavailable)])
