@@ -15,7 +15,7 @@ from index import bits
 from index.build import Build, Progress
 from index.copying import FILE, Copy, discard
 from index.database import Documents
-from index.errors import StoreCorrupt
+from index.integrity import damaged
 from index.jobs import Generation
 from index.layout import Layout
 from index.matrices import Matrices
@@ -177,11 +177,8 @@ class NextGeneration:
                 self._steps.at(start)
             prefetch_range(source.matrix, start, stop)
             alive = self.numbers.alive(start, stop)
-            if damaged := [row for row in self._old.damaged(start, stop) if alive[row - start]]:
-                raise StoreCorrupt(
-                    f"the vectors of {len(damaged)} documents do not match their checksums, in rows {damaged[:5]} of "
-                    f"{self._old.path}; nothing was changed. `funnel repair` tells what can be done"
-                )
+            if wrong := [row for row in self._old.damaged(start, stop) if alive[row - start]]:
+                raise damaged("vectors do not match their checksums, nothing was changed", wrong)
             if alive.any():
                 self.vectors.write(self.numbers.one(start), source.matrix[start:stop][alive])
 

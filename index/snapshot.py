@@ -21,6 +21,7 @@ from index.codec import Codec, make_codec
 from index.database import Documents, State, peek
 from index.errors import StoreCorrupt
 from index.intact import check_intact
+from index.integrity import some
 from index.layout import Layout
 from index.matrices import parts
 from index.space import Space
@@ -29,7 +30,6 @@ from index.vectors import CHECKSUM_BYTES, row_checksums
 FORMAT, VERSION = "funnel-search-snapshot", 1
 HEADER_NAME = "snapshot.json"
 STEP = 100_000  # of SQLite's instructions between two looks at whether anybody still wants the copy
-NAMED = 5  # rows named in a message
 log = logging.getLogger(__name__)
 
 
@@ -204,6 +204,6 @@ def _rows(data: int, sums: int, row_bytes: int, rows: int, path: Path) -> Iterat
             raise StoreCorrupt(f"{path} or its checksums end before row {rows:,}; see `funnel verify`")
         actual = row_checksums(np.frombuffer(raw, np.uint8).reshape(count, row_bytes), start)
         if len(wrong := np.flatnonzero(actual != np.frombuffer(stored, "<u4"))):
-            named = ", ".join(str(start + row) for row in wrong[:NAMED].tolist())
+            named = some((start + wrong).tolist())
             raise StoreCorrupt(f"{path} is damaged in rows {named}: no snapshot was made; see `funnel repair`")
         yield raw
