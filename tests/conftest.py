@@ -4,6 +4,16 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples take as long as the machine needs, and fixtures are made for all of them.
+settings.register_profile(
+    "any speed",
+    settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("any speed")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ class Parser:
 def fuzz(parser: Parser, examples: int, watched: bool = False) -> None:
     """Feed a parser; anything but its own errors is a failure, and so is, if watched, memory out of all proportion."""
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(parser.fed)
     def feed(fed: Any) -> None:
         before = tracemalloc.get_traced_memory()[0]

@@ -9,7 +9,7 @@ from index import bits
 from index.allowed import Allowed
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.booleans(), max_size=70))
 def test_pack_and_unpack_are_inverse(mask: list[bool]) -> None:
     """What is packed comes back, and is counted, whatever its length."""
@@ -18,7 +18,7 @@ def test_pack_and_unpack_are_inverse(mask: list[bool]) -> None:
     assert bits.count(packed) == sum(mask)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_changed_sets_the_new_rows_and_clears_the_dead(data: st.DataObject) -> None:
     """New rows are live, dead ones are not, whether old or new; everything else and the input stay as they are."""

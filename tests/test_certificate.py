@@ -92,7 +92,7 @@ def tried(kind: str, seed: int, storage: str, how: str, share: float | None, wan
     check(view, query, descend(view, query, plan, rule_of(-1.0 - more / 20), allowed, None), wanted, allowed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(*ANYTHING)
 def test_a_certified_answer_is_the_exact_one(
     kind: str, seed: int, storage: str, how: str, share: float | None, wanted: int, more: int
@@ -102,7 +102,7 @@ def test_a_certified_answer_is_the_exact_one(
 
 
 @pytest.mark.long
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=10_000)
 @given(*ANYTHING)
 def test_ten_thousand_searches_get_no_wrong_certificate(
     kind: str, seed: int, storage: str, how: str, share: float | None, wanted: int, more: int

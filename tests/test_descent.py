@@ -81,7 +81,7 @@ def test_corrections_find_more_of_the_best() -> None:
     assert depths[True] < depths[False]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([1, 2, 3, 7, 70, 300]),
     st.integers(0, 1_000),

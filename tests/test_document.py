@@ -112,7 +112,7 @@ def test_the_document_hash_tells_everything() -> None:
     assert one.document_hash != Document("a", "u", metadata={"x": 1, "y": 2}).document_hash
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5), st.text(max_size=5))
 def test_no_two_texts_share_a_hash_by_their_border(a: str, b: str, c: str, d: str) -> None:
     """(title, text) pairs hash apart, however the characters are divided."""

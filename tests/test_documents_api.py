@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -69,7 +69,7 @@ def test_a_document_is_read_as_it_was_written(client: TestClient) -> None:
     assert_problem(client.get("/documents/nowhere"), 404, "document-not-found")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_any_id_has_an_address(lasting: TestClient, doc_id: str) -> None:
     """Slashes, spaces, percent signs, dots, any script: stored, read and deleted under the same name."""
@@ -268,7 +268,7 @@ BODIES = st.dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(st.sampled_from(["POST delete", "POST count", "POST scroll", "PATCH some-id"]), BODIES)
 def test_any_body_gets_a_clear_answer(lasting: TestClient, route: str, body: dict[str, Any]) -> None:
     """Never a 5xx, and every refusal is a problem."""

@@ -201,7 +201,7 @@ PLAIN = {"id": TEXT.filter(bool), "title": st.none() | TEXT, "text": TEXT}
 DOCUMENTS = st.fixed_dictionaries({**PLAIN, "metadata": st.dictionaries(TEXT, JSON, max_size=4)})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(DOCUMENTS, max_size=5), st.sampled_from([".jsonl", ".parquet"]))
 def test_any_document_comes_back(tmp_path_factory: pytest.TempPathFactory, documents: list[Any], suffix: str) -> None:
     """Whatever is in its texts and metadata, and with its vector to the bit."""

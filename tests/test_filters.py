@@ -43,7 +43,7 @@ def late(store: Store, before: View, calls: int = 2) -> Callable[..., View]:
     return lambda *_: next(stale, None) or store._writer.view
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(stored=st.lists(metadatas, min_size=1, max_size=6), asked=st.lists(filters, min_size=1, max_size=6))
 def test_filters_match_what_a_scan_matches(
     store: Store, stored: list[dict[str, Any]], asked: list[dict[str, Any]]

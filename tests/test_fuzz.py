@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -16,11 +16,7 @@ from service import fill, running
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10_000"))
 pytestmark = pytest.mark.long
-many = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+many = settings(max_examples=EXAMPLES)
 
 
 @pytest.fixture

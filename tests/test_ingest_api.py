@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -604,7 +604,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield client
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(st.lists(DOCUMENTS | st.binary(max_size=20), max_size=4), st.booleans())
 def test_any_stream_gets_a_clear_answer(target: TestClient, lines: list[Any], streamed: bool) -> None:
     """Never a 5xx; the counts add up to what was received."""
@@ -615,7 +615,7 @@ def test_any_stream_gets_a_clear_answer(target: TestClient, lines: list[Any], st
     assert answer["received"] == sum(answer[name] for name in outcomes)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(st.binary(max_size=60) | DOCUMENTS.map(lambda d: json.dumps({"documents": [d]}).encode()))
 def test_any_json_body_gets_a_clear_answer(target: TestClient, body: bytes) -> None:
     """Never a 5xx, and every refusal is a problem."""

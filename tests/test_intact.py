@@ -27,7 +27,7 @@ def checked(layout: Layout, rows: int, check: Callable[[], None] = lambda: None)
         check_intact(db, rows, check)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @example(metadata={"tags": ["a", "a", 1, 1.0, True], "n": -0.0, "big": 2**63, "none": None, "deep": {"x": [{"y": 1}]}})
 @given(metadata=metadatas)
 def test_every_metadata_pass(metadata: Mapping[str, Any]) -> None:

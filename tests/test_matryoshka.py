@@ -11,7 +11,7 @@ from index.matryoshka import check_vector, normalise, prefixes
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(finite, min_size=1, max_size=8).filter(any))
 def test_any_finite_vector_with_a_direction_becomes_a_unit_vector(numbers: list[float]) -> None:
     """Denormals and the largest floats keep their direction and get norm 1."""
@@ -43,7 +43,7 @@ def test_no_rows_are_no_rows() -> None:
     assert prefixes(np.empty((0, 4), dtype=np.float32), 2).shape == (0, 2)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(finite, min_size=4, max_size=4).filter(any), st.integers(1, 4))
 def test_a_prefix_is_the_first_numbers_made_a_unit_vector(numbers: list[float], dim: int) -> None:
     """The prefix has norm 1, even when little of the vector is in it, and is zero when nothing is."""

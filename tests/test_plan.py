@@ -112,7 +112,7 @@ def test_a_space_without_a_trained_prefix_is_searched_exactly(given_: dict[str, 
         make_plan(Query(**given_), space, MANY, OPTIONS)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 1_000), st.integers(0, 10**9), st.integers(1, 1_000), st.integers(0, 10**9))
 def test_the_default_shortlist_grows_with_what_is_wanted_and_stored(a: int, m: int, b: int, n: int) -> None:
     """It is at least 200, never below limit + offset, and monotone; default plans are always legal."""

@@ -39,7 +39,7 @@ def rows(postings: Postings, db: sqlite3.Connection, condition: Condition, count
     return np.flatnonzero(unpack(packed, count)).tolist()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(ones=st.lists(st.booleans(), min_size=1, max_size=60), cuts=st.lists(st.integers(0, 60), min_size=1, max_size=6))
 def test_a_bitmap_grows_with_the_rows(ones: list[bool], cuts: list[int]) -> None:
     """Asked at any number of rows in any order, it holds the matching rows below that number."""

@@ -39,8 +39,8 @@ NOT_TOLD = (  # what the document cannot say
     "even without a body",  # a content type has to be sent where there is no key
 )
 STATUSES: Counter[int] = Counter()
-quick = settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=10, derandomize=True, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 class TwoNumbers(HashEmbedder):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -427,7 +427,7 @@ VALUES = st.recursive(
 FIELDS = [*SearchRequest.model_fields, "typo"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=3), st.booleans())
 def test_any_body_gets_a_clear_answer(client: TestClient, body: dict[str, Any], question: bool) -> None:
     """Never a 5xx but a timeout that was asked for; every refusal is a problem."""

@@ -27,7 +27,7 @@ def mixed(rows: int, graph_rows: int, codes: str = "float32") -> Shortlist:
     return flat(rows).with_graph(graph)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 4), max_size=40), st.integers(1, 45))
 def test_best_is_a_sort_by_score_and_row(scores: list[int], keep: int) -> None:
     """Ties at the border go to the lowest rows, so that longer lists begin with shorter ones."""

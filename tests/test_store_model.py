@@ -182,8 +182,8 @@ class StoreModel(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-quick = settings(max_examples=25, stateful_step_count=25, deadline=None)
-many = settings(max_examples=SEQUENCES, stateful_step_count=60, deadline=None)
+quick = settings(max_examples=25, stateful_step_count=25)
+many = settings(max_examples=SEQUENCES, stateful_step_count=60)
 
 
 def test_a_store_holds_what_a_dictionary_would_hold() -> None:
