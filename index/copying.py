@@ -45,11 +45,11 @@ class Copy:
 
     def add(self, source: sqlite3.Connection, start: int, stop: int) -> None:
         """Copy the documents that are in rows [start, stop) now."""
+        sql = f"SELECT d.row, i.row, doc_id, {FIELDS} {BOTH} WHERE d.row >= ? AND d.row < ? ORDER BY d.row"
+        found = source.execute(sql, (start, stop)).fetchall()
+        _check([row for row, indexed, _, *fields in found if not table.is_intact(row, indexed, *fields)])
+        rows = self._numbers.of([row for row, *_ in found]).tolist()
         with self._transaction():
-            sql = f"SELECT d.row, i.row, doc_id, {FIELDS} {BOTH} WHERE d.row >= ? AND d.row < ? ORDER BY d.row"
-            found = source.execute(sql, (start, stop)).fetchall()
-            _check([row for row, indexed, _, *fields in found if not table.is_intact(row, indexed, *fields)])
-            rows = self._numbers.of([row for row, *_ in found]).tolist()
             self._db.executemany(
                 f"INSERT INTO documents (row, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 ((row, *rest) for row, (_, _, *rest) in zip(rows, found, strict=True)),
@@ -65,12 +65,14 @@ class Copy:
 
     def repaint(self, source: sqlite3.Connection, rows: Sequence[int]) -> None:
         """Take over the metadata that these rows have now, where they were copied."""
+        sql = f"SELECT {FIELDS} FROM documents d WHERE row = ?"
+        found = {row: source.execute(sql, (row,)).fetchone() for row in rows}
+        _check([row for row, fields in found.items() if fields and not table.is_sound(*fields)])
+        metadata = {row: fields[2] for row, fields in found.items() if fields}
         with self._transaction():
-            for row in rows:
-                now = source.execute(f"SELECT {FIELDS} FROM documents d WHERE row = ?", (row,)).fetchone()
-                _check([row] if now and not table.is_sound(*now) else [])
-                for old in self._stored([row]) if now else ():
-                    table.replace_metadata(self._db, old, now[2])
+            for row, now in metadata.items():
+                for old in self._stored([row]):
+                    table.replace_metadata(self._db, old, now)
 
     def state(self, source: sqlite3.Connection, **changes: int | str | None) -> None:
         """The state of `source`, but for these columns."""

@@ -155,7 +155,8 @@ class NextGeneration:
         self._copy_vectors(newest, seen.rows, newest.rows)
         for start, stop in _spans(seen.rows, newest.rows, BATCH):
             self._copy.add(db, start, stop)
-        self._copy.repaint(db, sorted(repainted))
+        for start, stop in _spans(0, len(rows := sorted(repainted)), BATCH):
+            self._copy.repaint(db, rows[start:stop])
         self._build.read(self._view(newest), stoppable=stoppable)
 
     def _behind(self, newest: View) -> int:

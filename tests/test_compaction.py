@@ -579,6 +579,19 @@ def test_a_document_that_was_damaged_after_it_was_copied_stops_it(tmp_path: Path
             store.compact(meddle)
 
 
+def test_a_file_that_sqlite_finds_damaged_is_corrupt(tmp_path: Path) -> None:
+    """The one that is read: it is not the disk that could not be written."""
+    prepared(tmp_path).close()
+    path = Layout(tmp_path / "data").documents
+    data = path.read_bytes()
+    at = data.index(b"text of d00017") & ~4_095  # the page, whose first byte is its kind
+    path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
+    with opened(tmp_path / "data") as store:
+        with pytest.raises(StoreCorrupt, match=r"reading .*documents\.sqlite failed: .*malformed"):
+            store.compact()
+        assert store.stats()["read_only"] is None
+
+
 def test_a_document_that_is_not_there_any_more_stops_it(tmp_path: Path) -> None:
     """The next start would find as many documents as the new file says there are."""
     with prepared(tmp_path) as store:
