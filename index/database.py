@@ -17,8 +17,6 @@ from index.errors import FunnelError, StoreBusy, StoreCorrupt, StoreUnavailable,
 from index.layout import sync_directory
 from index.tables import COLUMNS, SCHEMA, State
 
-__all__ = ["COLUMNS", "SCHEMA", "Documents", "State", "StillRead", "peek"]
-
 
 class StillRead(StoreBusy):
     """Readers kept the documents file longer than somebody would wait who wants it alone."""

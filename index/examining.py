@@ -11,7 +11,6 @@ import numpy as np
 
 from index.codec import Codec, make_codec
 from index.connections import connect
-from index.database import State
 from index.document import NO_VECTOR, joined
 from index.errors import StoreCorrupt
 from index.layout import Layout
@@ -21,6 +20,7 @@ from index.reindex import Embed
 from index.salvage import Found, readable_documents, readable_state
 from index.seal import row_sums
 from index.space import Space
+from index.tables import State
 from index.vectors import CHECKSUM_BYTES
 
 BATCH = 256  # texts embedded at a time

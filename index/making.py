@@ -2,8 +2,9 @@
 
 from contextlib import closing
 
-from index.database import Documents, State
+from index.database import Documents
 from index.layout import Layout, sync_directory
+from index.tables import State
 
 
 def make_documents(layout: Layout, state: State) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from index.codec import Codec
-from index.database import State
 from index.documents import is_sound
 from index.seal import checksum_of
+from index.tables import State
 
 MOST_BYTES = 16_384  # of a document in which every bit is tried: some seconds
 INTEGER_BITS = 48  # of a number in the state

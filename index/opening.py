@@ -12,7 +12,7 @@ import numpy as np
 
 from index import bits, seal
 from index.codec import Codec, make_codec
-from index.database import Documents, State, peek
+from index.database import Documents, peek
 from index.documents import live_mask
 from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
@@ -26,6 +26,7 @@ from index.options import StoreOptions
 from index.rotation import check_prefix, fitted
 from index.shortlist import Shortlist
 from index.space import Space
+from index.tables import State
 from index.vectors import VectorFile
 from index.verify_files import named_files
 from index.view import View

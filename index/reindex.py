@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from index.codec import Codec, make_codec
-from index.database import Documents, State
+from index.database import Documents
 from index.document import NO_VECTOR
 from index.documents import by_rows, live_mask
 from index.errors import InvalidInput, InvalidVector
@@ -23,6 +23,7 @@ from index.matryoshka import check_vector, normalise
 from index.opening import offline
 from index.options import StoreOptions
 from index.space import Space
+from index.tables import State
 from index.vectors import VectorFile
 
 Embed = Callable[[list[str]], np.ndarray]

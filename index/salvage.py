@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from index.database import COLUMNS, SCHEMA, State
 from index.errors import StoreCorrupt
 from index.mending import Fields, mended_document, mended_state
 from index.seal import definitions, make_seal
+from index.tables import COLUMNS, SCHEMA, State
 
 FIELDS = "title, text, metadata, content_hash, document_hash"
 

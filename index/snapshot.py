@@ -18,13 +18,14 @@ from index import seal
 from index.archive import CHUNK, file_chunks
 from index.calibrations import Calibrations
 from index.codec import Codec, make_codec
-from index.database import Documents, State, peek
+from index.database import Documents, peek
 from index.errors import StoreCorrupt
 from index.intact import check_intact
 from index.integrity import some
 from index.layout import Layout
 from index.matrices import parts
 from index.space import Space
+from index.tables import State
 from index.vectors import CHECKSUM_BYTES, row_checksums
 
 FORMAT, VERSION = "funnel-search-snapshot", 1

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from index.archive import END, SUMS, room_of, small_member, sums_text, write_member
-from index.database import Documents, State
+from index.database import Documents
 from index.errors import StoreCorrupt, StoreFormat
 from index.layout import Layout
 from index.snapshot import FORMAT, HEADER_NAME, VERSION, Member, Moved, check_copy, copy_documents, header, open_members
+from index.tables import State
 
 SYNC = 32 << 20  # bytes written between two syncs, so that commits never wait for many of them
 TOLD = ("created", "generation", "commits", "rows", "count", "fingerprint", "storage")

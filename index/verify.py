@@ -8,7 +8,7 @@ import numpy as np
 
 from index.check import Check, Report
 from index.codec import make_codec
-from index.database import Documents, State
+from index.database import Documents
 from index.documents import live_mask
 from index.errors import StoreCorrupt, StoreFormat
 from index.graph import Graph
@@ -20,6 +20,7 @@ from index.matryoshka import prefixes
 from index.merger import load_snapshot
 from index.rotation import ORTHOGONAL, orthogonality
 from index.space import Space
+from index.tables import State
 from index.vectors import VectorFile
 from index.verify_documents import DOCUMENTS_LOST, check_documents, last_row
 from index.verify_files import check_calibration, check_manifest, check_snapshots, check_strays

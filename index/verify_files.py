@@ -7,10 +7,10 @@ from pathlib import Path
 from index.archive import SUMS, chunks_of, next_header, parsed_sums
 from index.calibrations import Calibrations
 from index.check import Check
-from index.database import State
 from index.errors import FunnelError, StoreCorrupt, StoreFormat
 from index.layout import Layout
 from index.matrices import parts
+from index.tables import State
 
 
 def check_manifest(layout: Layout) -> Check:

@@ -10,9 +10,10 @@ import pytest
 from index import documents as table
 from index.allowed import Allowed
 from index.bits import pack
-from index.database import Documents, State, peek
+from index.database import Documents, peek
 from index.document import Document
 from index.errors import StorageFull, StoreCorrupt, StoreUnavailable
+from index.tables import State
 
 INITIAL = State(0, 1, "float32", 0, "{}")
 ODD_IDS = ["a", "A", "é", "z", "Z", "🦀", "￿", "10", "9", " ", "a/b", "ab", "b" * 512]
@@ -157,19 +158,19 @@ def test_readers_that_come_too_late_are_told(docs: Documents) -> None:
     def read() -> None:
         with docs.reader() as db:
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
             assert db.execute("SELECT 1").fetchone() == (1,)
 
     reader = threading.Thread(target=read)
     closer = threading.Thread(target=docs.close)
     reader.start()
-    entered.wait(10)
+    assert entered.wait(60)
     closer.start()
     closer.join(0.05)
     assert closer.is_alive()
     leave.set()
-    closer.join(10)
-    reader.join(10)
+    closer.join(60)
+    reader.join(60)
     for _ in range(10):
         with pytest.raises(StoreUnavailable, match="closed"), docs.reader():
             pass

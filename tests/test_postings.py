@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.bits import unpack
-from index.database import SCHEMA
 from index.filters import Condition
 from index.postings import Postings
+from index.tables import SCHEMA
 
 ONE = Condition("k", "=", "n", (1,))
 ANY = Condition("k")
