@@ -91,8 +91,8 @@ def assert_exact(
         assert abs(hit.score - score) <= tolerance
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for a background thread."""
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a background thread; however busy the machine is."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -105,16 +105,16 @@ def together(store: Store, calls: Sequence[Callable[[], Any]]) -> list["Future[A
 
     def hold(_: Batch) -> None:
         started.set()
-        go.wait(10)
+        assert go.wait(60)
 
     with ThreadPoolExecutor(len(calls) + 1) as pool:
         held = pool.submit(store._writer.submit, Job(hold))
-        started.wait(10)
+        assert started.wait(60)
         futures = []
         for waiting, call in enumerate(calls, 1):
             futures.append(pool.submit(call))
             while store._writer._jobs.qsize() < waiting:
                 threading.Event().wait(0.001)
         go.set()
-        held.result(10)
+        held.result(60)
     return futures

@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.testclient import TestClient
 
+from app.applying import Applying
 from app.embedder import Embedded, Embedder
 from app.main import create_app
 from app.settings import Settings
@@ -63,6 +66,26 @@ def assert_problem(response: Any, status: int, slug: str) -> dict[str, Any]:
     assert body["status"] == status
     assert body["request_id"] == response.headers["x-request-id"]
     return body
+
+
+class Departure:
+    """Of clients who watch long work: `seen` is set once the service has noticed that one is gone."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen, self._steps, run = threading.Event(), count(), Applying.run
+
+        async def watched(applying: Applying, told: Callable[[], None]) -> None:
+            try:
+                await run(applying, told)
+            finally:
+                self.seen.set()
+
+        monkeypatch.setattr(Applying, "run", watched)
+
+    def step(self) -> None:
+        """One of the work: the first two go on, so that there is progress, the others when it is noticed."""
+        if next(self._steps) >= 2:
+            self.seen.wait(60)
 
 
 class BlockingEmbedder(HashEmbedder):
