@@ -15,7 +15,7 @@ from index import seal
 from index.connections import connect, failure
 from index.errors import FunnelError, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
 from index.layout import sync_directory
-from index.tables import COLUMNS, SCHEMA, State
+from index.tables import COLUMNS, State, make_tables
 
 
 class StillRead(StoreBusy):
@@ -64,17 +64,9 @@ class Documents:
 
     def _create(self, state: State) -> None:
         with self.transaction() as db:
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone():
-                seal.make_seal(db)
-                return
-            for statement in SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute(
-                "INSERT INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (state.commits, state.generation, state.storage, state.rows, state.space,
-                 state.rotation, state.snapshot, state.pending),
-            )  # fmt: skip
-            seal.make_seal(db)
+            make_tables(db)
+            marks = ", ".join("?" * len(vars(state)))
+            db.execute(f"INSERT INTO state (id, {COLUMNS}) VALUES (1, {marks})", tuple(vars(state).values()))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from index.errors import StoreCorrupt
 from index.mending import Fields, mended_document, mended_state
-from index.seal import definitions, make_seal
-from index.tables import COLUMNS, SCHEMA, State
+from index.seal import definitions
+from index.tables import COLUMNS, State, make_tables
 
 FIELDS = "title, text, metadata, content_hash, document_hash"
 
@@ -111,9 +111,7 @@ def _found(row: int, doc_id: str, fields: Fields, ids: Ids) -> Found:
 def _own_definitions() -> list[tuple[object, ...]]:
     """As this program makes them."""
     db = sqlite3.connect(":memory:")
-    for statement in SCHEMA.split(";"):
-        db.execute(statement)
-    make_seal(db)
+    make_tables(db)
     found = definitions(db)
     db.close()
     return found

@@ -1,6 +1,9 @@
 """The tables of the documents file, and its one-row `state`."""
 
+import sqlite3
 from dataclasses import dataclass
+
+from index.seal import make_seal
 
 SCHEMA = """
 CREATE TABLE state (
@@ -36,7 +39,7 @@ COLUMNS = "commits, generation, storage, rows, space, rotation, snapshot, pendin
 
 @dataclass(frozen=True)
 class State:
-    """The one row of `state`."""
+    """The one row of `state`; its fields are COLUMNS, in this order."""
 
     commits: int
     generation: int
@@ -46,3 +49,10 @@ class State:
     rotation: str | None = None
     snapshot: str | None = None
     pending: str | None = None
+
+
+def make_tables(db: sqlite3.Connection) -> None:
+    """Make all tables, empty and sealed, in an empty file; the one row of `state` is the caller's."""
+    for statement in SCHEMA.split(";"):
+        db.execute(statement)
+    make_seal(db)
