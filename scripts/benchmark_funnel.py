@@ -1,0 +1,70 @@
+"""This project's own store as a library: shortlists of given length, target recalls, and its default."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark_system import PREFIX, Setting, System, shortlists
+
+LOAD = 4_096  # documents written at a time
+TARGETS = (0.9, 0.95, 0.98, 0.99)
+
+
+class Funnel(System):
+    """A store in a directory, made and opened as the service does it; `options` are those of StoreOptions."""
+
+    packages = ("faiss-cpu", "numpy")
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def load(self) -> None:
+        global Asked, Document, Query, Space, Store, StoreOptions
+        from index.calibrating import Asked
+        from index.document import Document
+        from index.options import StoreOptions
+        from index.query import Query
+        from index.space import Space
+        from index.store import Store
+
+    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+        """Write durably, wait for the graph, save it; the calibration is timed apart."""
+        space = Space(vectors.shape[1], PREFIX, {"model": "none"})
+        with Store.open(folder, space, StoreOptions(**self._options)) as store:
+            for start in range(0, len(vectors), LOAD):
+                part = vectors[start : start + LOAD]
+                documents = [Document(str(start + place), "-") for place in range(len(part))]
+                store.write(documents, dict(enumerate(part)))
+            _settle(store)
+            began = time.perf_counter()
+            store.calibrate(Asked(calibration, "file", True))
+            return {"calibration_seconds": time.perf_counter() - began}
+
+    def open(self, folder: Path) -> None:
+        self._store = Store.open(folder, None, StoreOptions(**self._options))
+
+    def settings(self, k: int) -> list[Setting]:
+        lengths = [{"shortlist": length} for length in shortlists(k)]
+        return [*lengths, *({"target_recall": target} for target in TARGETS), {}]
+
+    def searcher(self, k: int, setting: Setting) -> Callable[[Any], Any]:
+        query = Query(limit=k, with_text=False, with_metadata=False, **setting)
+        search = self._store.search
+        return lambda vector: search(vector, query)
+
+    def rows(self, found: Any) -> Any:
+        return (int(hit.doc_id) for hit in found[0].hits)
+
+    def close(self) -> None:
+        if hasattr(self, "_store"):
+            self._store.close()
+
+
+def _settle(store: Any) -> None:
+    """Wait until no merge is running or due."""
+    quiet = 0
+    while quiet < 3:
+        quiet = 0 if store.stats()["shortlist"]["merging"] else quiet + 1
+        time.sleep(0.1)
