@@ -12,7 +12,7 @@ from index import documents as table
 from index import seal
 from index.connections import connect
 from index.document import entries_of
-from index.documents import BOTH, CHUNK, FIELDS, Stored
+from index.documents import BOTH, FIELDS, INSERT, Stored
 from index.integrity import damaged
 from index.renumbering import Renumbering
 from index.told import told
@@ -20,7 +20,6 @@ from index.told import told
 FILE = "documents.compact"
 PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "secure_delete=ON", "cache_size=-65536")
 SCHEMA = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
-COLUMNS = "doc_id, title, text, metadata, content_hash, document_hash"
 
 
 class Copy:
@@ -50,10 +49,7 @@ class Copy:
         _check([row for row, indexed, _, *fields in found if not table.is_intact(row, indexed, *fields)])
         rows = self._numbers.of([row for row, *_ in found]).tolist()
         with self._transaction():
-            self._db.executemany(
-                f"INSERT INTO documents (row, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((row, *rest) for row, (_, _, *rest) in zip(rows, found, strict=True)),
-            )
+            self._db.executemany(INSERT, ((row, *rest) for row, (_, _, *rest) in zip(rows, found, strict=True)))
             metadata = (entries_of(record[5]) for record in found)
             table.index_metadata(self._db, zip(rows, metadata, strict=True))
 
@@ -113,14 +109,7 @@ class Copy:
 
     def _stored(self, rows: Sequence[int]) -> list[Stored]:
         """What the copies of these rows were made of."""
-        moved = self._numbers.of(rows).tolist()
-        found: list[Stored] = []
-        for start in range(0, len(moved), CHUNK):
-            chunk = moved[start : start + CHUNK]
-            marks = ",".join("?" * len(chunk))
-            sql = f"SELECT row, content_hash, document_hash, metadata FROM documents WHERE row IN ({marks})"
-            found += [Stored(*record) for record in self._db.execute(sql, chunk)]
-        return found
+        return table.stored_at(self._db, self._numbers.of(rows).tolist())
 
 
 def _check(wrong: Sequence[int]) -> None:

@@ -19,6 +19,7 @@ from index.seal import REPAIR
 BOTH = "FROM documents d LEFT JOIN documents i USING (doc_id)"  # the table, and its index of the ids
 FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"  # what the hashes are over, and the hashes
 WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
+INSERT = f"INSERT INTO documents ({WHOLE}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 CHUNK = 500  # bound parameters a statement
 JOINED = 10_000_000  # rows listed in one text, of which SQLite allows a gigabyte
 FEW = 10_000  # matches whose ids are read and sorted rather than met in order of id
@@ -50,10 +51,19 @@ def stored(db: sqlite3.Connection, doc_ids: Sequence[str]) -> dict[str, Stored]:
     return found
 
 
+def stored_at(db: sqlite3.Connection, rows: Sequence[int]) -> list[Stored]:
+    """What the documents at these rows were made of; rows without a document are left out."""
+    found: list[Stored] = []
+    for chunk, marks in _chunks(rows):
+        sql = f"SELECT row, content_hash, document_hash, metadata FROM documents WHERE row IN ({marks})"
+        found += [Stored(*record) for record in db.execute(sql, chunk)]
+    return found
+
+
 def insert(db: sqlite3.Connection, row: int, document: Document) -> None:
     """Store a document and its inverted metadata at a row."""
     db.execute(
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+        INSERT,
         (row, document.doc_id, document.title, document.text, document.metadata_json,
          document.content_hash, document.document_hash),
     )  # fmt: skip

@@ -22,7 +22,7 @@ import numpy as np
 from index.check import Report
 from index.database import Documents
 from index.document import NO_VECTOR, entries_of
-from index.documents import WHOLE, index_metadata
+from index.documents import INSERT, index_metadata
 from index.errors import StoreFormat
 from index.examining import Findings, Progress, examine
 from index.forgetting import forget_damaged
@@ -181,9 +181,7 @@ def _made(findings: Findings, path: Path) -> Path:
 def _insert(db: Connection, row: int, found: Found) -> None:
     title, text, metadata, content_hash, document_hash = found.fields
     texts = None if title is None else title.decode(), text.decode(), metadata.decode()
-    marks = ", ".join("?" * len(WHOLE.split(", ")))
-    values = (row, found.doc_id, *texts, content_hash, document_hash)
-    db.execute(f"INSERT INTO documents ({WHOLE}) VALUES ({marks})", values)
+    db.execute(INSERT, (row, found.doc_id, *texts, content_hash, document_hash))
     index_metadata(db, [(row, entries_of(texts[2]))])
 
 

@@ -6,12 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from index.documents import FIELDS
 from index.errors import StoreCorrupt
 from index.mending import Fields, mended_document, mended_state
 from index.seal import definitions
 from index.tables import COLUMNS, State, make_tables
-
-FIELDS = "title, text, metadata, content_hash, document_hash"
 
 
 @dataclass
@@ -85,10 +84,10 @@ def readable_state(db: sqlite3.Connection) -> tuple[State, bool]:
 
 def readable_documents(db: sqlite3.Connection, rows: int) -> Iterator[Found]:
     """Every document that can be read, row by row: a damaged page hides its own rows, not others."""
-    ids = Ids.read(db)
+    ids, sql = Ids.read(db), f"SELECT doc_id, {FIELDS} FROM documents d NOT INDEXED WHERE row = ?"
     for row in range(rows):
         try:
-            record = db.execute(f"SELECT doc_id, {FIELDS} FROM documents NOT INDEXED WHERE row = ?", (row,)).fetchone()
+            record = db.execute(sql, (row,)).fetchone()
         except sqlite3.DatabaseError:
             record = None
         if record is not None:
