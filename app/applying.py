@@ -13,8 +13,8 @@ from app.busy import ShuttingDown
 from app.problems import Problem, problem_of
 from app.progress import ProgressStream
 from app.service import Service
-from index.build import Progress
 from index.errors import FunnelError
+from index.progress import Progress
 
 
 class CallerGone(FunnelError):

@@ -10,7 +10,7 @@ from app.compact_requests import CompactRequest
 from app.compact_responses import Compacted
 from app.openapi import problems_of, reference
 from app.service import ServiceDep
-from index.build import Progress
+from index.progress import Progress
 
 router = APIRouter(tags=["service"])
 MAX_BODY = 4_096

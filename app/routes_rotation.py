@@ -16,7 +16,7 @@ from app.matrix_responses import Matrices
 from app.openapi import body_of, problems_of
 from app.problems import Refused
 from app.service import Service, ServiceDep
-from index.build import Progress
+from index.progress import Progress
 from index.rotation import QueryMap, Rotation
 from index.sampling import blocks, drawn
 from index.store import Store

@@ -16,13 +16,13 @@ from index.matryoshka import turned, unit
 from index.merger import chosen_codes, due
 from index.options import StoreOptions
 from index.paging import prefetch_range
+from index.progress import Progress
 from index.rotation import Rotation, fitted
 from index.shortlist import Shortlist
 from index.view import View
 
 BLOCK = 4_096  # rows read at a time: 12 MB of float32 at 768 dimensions
 CATCH_UP = 512  # rows committed meanwhile that may be left to the writer's thread: a millisecond of it
-Progress = Callable[[int, int], None]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from index.errors import InvalidInput, ViewGone
 from index.exact import exact
 from index.first_stage import first_stage
 from index.learning import Traces, fitted_on, learn
+from index.progress import Progress
 from index.shortlist import best
 from index.tracing import Trace, trace
 from index.view import View
@@ -30,8 +31,6 @@ DEPTHS = (1.0, 2.0, 4.0)  # efSearch over the rows kept
 DEEP_ENOUGH = 0.98  # recall of a graph's own order, beyond which more depth is not worth its time
 BLOCK = 65_536  # prefixes scored at a time
 PROBED, PROBE = 64, 256  # queries and rows that the depth is chosen by
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ from sqlite3 import Connection
 from typing import Any
 
 from index import leftovers
-from index.build import Progress
 from index.calibrations import Calibrations
 from index.database import Documents, StillRead
 from index.errors import FunnelError, StoreBusy
@@ -23,6 +22,7 @@ from index.maintenance import Maintenance
 from index.merger import Merger
 from index.next_generation import NextGeneration
 from index.options import StoreOptions
+from index.progress import Progress
 from index.room import require_room
 from index.rotator import free_path, saved
 from index.statistics import disk_bytes

@@ -1,7 +1,7 @@
 """Recall and time of ways to search, measured on queries whose exact answers are looked up once."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import faiss
@@ -15,6 +15,7 @@ from index.first_stage import first_stage
 from index.funnel import search
 from index.interval import Interval, interval
 from index.plan import Plan, Stage
+from index.progress import Progress
 from index.ranking import Ranking
 from index.rerank import rerank
 from index.targeting import resolved
@@ -26,8 +27,6 @@ AT_ONCE = 16  # queries of one exact scan: a block of it then takes some millise
 TIMED, TIMED_EXACT = 100, 10  # queries whose searches are timed, and whose scans are
 SEARCHED = 400  # queries that are searched by each plan of which nothing can be read off another's search
 PERCENTILE = 95
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

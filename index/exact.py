@@ -1,13 +1,13 @@
 """The oracle: a scan of the full vectors of everything that passes the filter, block by block."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from index.errors import SearchTimeout
 from index.integrity import check_scores
 from index.paging import prefetch_range, prefetch_rows
+from index.progress import Progress
 from index.view import View
 
 BLOCK = 8_192  # rows decoded at a time: 25 MB of float32 at 768 dimensions
@@ -21,7 +21,7 @@ def exact(
     keep: int,
     allowed: np.ndarray | None = None,
     deadline: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows (int64) and scores (float32) of the best `keep` rows for each of the (q, dim) unit queries.
 

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from index.errors import StoreCorrupt
 from index.layout import Layout
 from index.matryoshka import check_vector, normalise
 from index.mending import has_norm, mended_row
+from index.progress import Progress
 from index.reindex import Embed
 from index.salvage import Found, readable_documents, readable_state
 from index.seal import row_sums
@@ -24,7 +25,6 @@ from index.tables import State
 from index.vectors import CHECKSUM_BYTES
 
 BATCH = 256  # texts embedded at a time
-Progress = Callable[[int, int], None]
 
 
 @dataclass

@@ -7,7 +7,7 @@ import numpy as np
 
 from index import documents as table
 from index import filters
-from index.calibrating import Asked, Progress, calibrate, identity
+from index.calibrating import Asked, calibrate, identity
 from index.calibration import Calibration
 from index.calibrations import Calibrations
 from index.curve import Curve, cascades, ladder
@@ -19,6 +19,7 @@ from index.matryoshka import unit_rows
 from index.newest import on_newest
 from index.options import StoreOptions
 from index.plan import Plan, Stage, make_plan
+from index.progress import Progress
 from index.query import Query
 from index.sampling import blocks, drawn
 from index.view import View

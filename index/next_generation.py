@@ -12,7 +12,7 @@ from sqlite3 import Connection
 import numpy as np
 
 from index import bits
-from index.build import Build, Progress
+from index.build import Build
 from index.copying import FILE, Copy, discard
 from index.database import Documents
 from index.integrity import damaged
@@ -21,6 +21,7 @@ from index.layout import Layout
 from index.matrices import Matrices
 from index.options import StoreOptions
 from index.paging import prefetch_range
+from index.progress import Progress
 from index.renumbering import Renumbering
 from index.rotation import Rotation
 from index.shortlist import Shortlist

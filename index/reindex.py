@@ -22,12 +22,12 @@ from index.matrices import parts
 from index.matryoshka import check_vector, normalise
 from index.opening import offline
 from index.options import StoreOptions
+from index.progress import Progress
 from index.space import Space
 from index.tables import State
 from index.vectors import VectorFile
 
 Embed = Callable[[list[str]], np.ndarray]
-Progress = Callable[[int, int], None]
 DEFAULTS = StoreOptions()
 BLOCK = 4_096  # rows looked at together
 log = logging.getLogger(__name__)

@@ -24,12 +24,13 @@ from index.database import Documents
 from index.document import NO_VECTOR, entries_of
 from index.documents import INSERT, index_metadata
 from index.errors import StoreFormat
-from index.examining import Findings, Progress, examine
+from index.examining import Findings, examine
 from index.forgetting import forget_damaged
 from index.layout import Layout, acquire_lock, sync_directory
 from index.log_file import log_path
 from index.manifest import NewerFormat, check_manifest, created_of, write_manifest
 from index.matrices import write_durably
+from index.progress import Progress, silent
 from index.reindex import Embed
 from index.salvage import Found
 from index.vectors import CHECKSUM_BYTES, VectorFile
@@ -45,7 +46,7 @@ def repair(
     embed: Embed | None = None,
     agree: Agree = lambda told: True,
     dry_run: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> list[str]:
     """Mend a directory that nobody has open; returns what was done, a sentence each, [] when nothing was wrong.
 

@@ -12,7 +12,7 @@ from sqlite3 import Connection
 import numpy as np
 
 from index import leftovers
-from index.build import Build, Progress
+from index.build import Build
 from index.errors import StorageFull
 from index.jobs import Swap
 from index.layout import Layout
@@ -20,6 +20,7 @@ from index.maintenance import Maintenance
 from index.matrices import Matrices, packed, write_durably
 from index.merger import Merger, save_snapshot, snapshot_path
 from index.options import StoreOptions
+from index.progress import Progress, silent
 from index.rotation import QueryMap, Rotation, check_prefix, checked_map, checked_rotation, fitted
 from index.view import View
 from index.writer import Writer
@@ -37,7 +38,7 @@ class Rotator:
     def rotate(self, rotation: Rotation | None, progress: Progress | None = None) -> None:
         """See `Store.rotate`."""
         with self._maintenance.alone("a rotation is being applied"):
-            self._rotate(rotation, progress or _silent)
+            self._rotate(rotation, progress or silent)
 
     def set_query_map(self, query_map: QueryMap | None) -> None:
         """See `Store.set_query_map`."""
@@ -141,10 +142,6 @@ def saved(view: View, path: Path) -> str | None:
     except (OSError, RuntimeError) as error:  # FAISS raises RuntimeError, without the reason
         leftovers.remove((path, path.with_suffix(".tmp")))
         raise StorageFull(f"the graph of the new prefixes could not be saved, nothing was changed: {error}") from None
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody listens."""
 
 
 def _now() -> str:

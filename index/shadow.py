@@ -1,7 +1,7 @@
 """What exact search says, later, of answers that were given before: the recall of live queries."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from index.allowed import Allowed
 from index.exact import TIE, exact
 from index.matching import Matching
 from index.matryoshka import normalise
+from index.progress import Progress
 from index.query import Answer, Query
 from index.view import View
 
@@ -52,7 +53,7 @@ def shadow(view: View, matching: Matching, vector: np.ndarray, query: Query, ans
     return Shadow(view, unit[0], allowed, query.limit, np.array([hit.score for hit in answer.hits]))
 
 
-def recalls(shadows: Sequence[Shadow], progress: Callable[[int, int], None] | None = None) -> list[float]:
+def recalls(shadows: Sequence[Shadow], progress: Progress | None = None) -> list[float]:
     """recall@k of each answer. Those of one view share a scan unless a filter narrowed them.
 
     `progress` gets (rows done, rows) every few milliseconds of a scan; what it raises ends the work.
@@ -68,7 +69,7 @@ def recalls(shadows: Sequence[Shadow], progress: Callable[[int, int], None] | No
     return found
 
 
-def _truths(asked: Sequence[Shadow], progress: Callable[[int, int], None] | None) -> list[np.ndarray]:
+def _truths(asked: Sequence[Shadow], progress: Progress | None) -> list[np.ndarray]:
     view, allowed = asked[0].view, asked[0].allowed
     live = None if view.all_live else bits.unpack(view.live, view.rows)
     mask = live if allowed is None else allowed.mask()

@@ -14,6 +14,7 @@ from index.archive import END, SUMS, room_of, small_member, sums_text, write_mem
 from index.database import Documents
 from index.errors import StoreCorrupt, StoreFormat
 from index.layout import Layout
+from index.progress import Progress
 from index.snapshot import FORMAT, HEADER_NAME, VERSION, Member, Moved, check_copy, copy_documents, header, open_members
 from index.tables import State
 
@@ -27,7 +28,7 @@ class Meter:
     """Counts bytes, tells of them, and syncs what was written now and then. `check` ends the work by raising."""
 
     check: Callable[[], None]
-    progress: Callable[[int, int], None]
+    progress: Progress
     total: int
     done: int = 0
     unsynced: int = field(default=0, init=False)

@@ -25,6 +25,7 @@ from index.errors import (
     StoreUnavailable,
 )
 from index.layout import Layout, sync_directory
+from index.progress import Progress, silent
 from index.room import require_room
 from index.snapshot_file import Meter, Record, record_of, write_snapshot
 from index.told import told
@@ -33,7 +34,6 @@ from index.view import View
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
 ATTEMPTS = 5  # a compaction that ends meanwhile takes the copied moment away
 MARGIN = 1 << 20  # bytes for headers and the small members
-Progress = Callable[[int, int], None]
 Records = list[Record]  # a method has the name of the type
 Names = list[str]
 
@@ -59,7 +59,7 @@ class Snapshots:
             with told("the snapshot failed, and nothing of it stays"):
                 path = self._new_path(name)
                 for _ in range(ATTEMPTS):
-                    if self._made(path, progress or _silent):
+                    if self._made(path, progress or silent):
                         return record_of(path)
             raise StoreBusy(f"the index was rewritten {ATTEMPTS} times while a snapshot was made; try again")
         finally:
@@ -189,7 +189,3 @@ def _size(path: Path) -> int:
         return path.lstat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody listens."""

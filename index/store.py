@@ -1,6 +1,6 @@
 """The local store: one directory, one process, everything a service needs of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from index.merger import Merger
 from index.newest import on_newest
 from index.opening import Opened, open_directory, peeked
 from index.options import StoreOptions
+from index.progress import Progress, silent
 from index.query import Answer, Query
 from index.reader import Reader
 from index.sampling import sample
@@ -192,13 +193,13 @@ class Store(Upkeep):
         """What target recalls go by; None when there is none for the model, prefix and first stage in force."""
         return self._calibrations.of(self.view)
 
-    def calibrate(self, asked: Asked, progress: Callable[[int, int], None] | None = None, seed: int = 0) -> Calibration:
+    def calibrate(self, asked: Asked, progress: Progress | None = None, seed: int = 0) -> Calibration:
         """Learn from queries how deep a search has to go, and put that in force; searches and writes go on.
 
         `progress` gets (steps done, steps) every few milliseconds of work; it may wait, and what it raises stops the
         work with nothing changed. Raises InvalidInput for too few queries or documents, StorageFull, StoreUnavailable.
         """
-        made = calibrate(self.view, asked, self.options.max_shortlist, progress or _silent, seed)
+        made = calibrate(self.view, asked, self.options.max_shortlist, progress or silent, seed)
         self._calibrations.put(made)
         return made
 
@@ -233,7 +234,3 @@ class Store(Upkeep):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody listens."""

@@ -10,6 +10,7 @@ from index.layout import Layout
 from index.maintenance import Maintenance
 from index.merger import Merger
 from index.options import StoreOptions
+from index.progress import Progress, silent
 from index.rotation import QueryMap, Rotation
 from index.rotator import Rotator
 from index.scrub import Scrubbed, scrub
@@ -52,7 +53,7 @@ class Upkeep:
         """The map of the queries in force."""
         return self._writer.view.query_map
 
-    def rotate(self, rotation: Rotation | None, progress: Callable[[int, int], None] | None = None) -> None:
+    def rotate(self, rotation: Rotation | None, progress: Progress | None = None) -> None:
         """Put the prefixes of every row under a rotation, or under none; returns when that is durable and searched.
 
         Searches and writes go on. `progress` gets (rows done, rows); what it raises stops the work. An error, or a
@@ -67,7 +68,7 @@ class Upkeep:
         """
         self._rotator.set_query_map(query_map)
 
-    def compact(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    def compact(self, progress: Progress | None = None) -> dict[str, Any]:
         """Write the live rows again without the dead ones: the bytes of what was deleted before are in no file then.
 
         Searches and writes go on, and find the same. `progress` gets (steps done, steps); what it raises stops the
@@ -78,7 +79,7 @@ class Upkeep:
         StoreBusy when another process has the documents file open, StoreUnavailable.
         """
         with told("the compaction failed, nothing was changed"):
-            report = self._compactor.compact(progress or _silent)
+            report = self._compactor.compact(progress or silent)
         return {**report, "snapshots_with_erased_rows": self.snapshots.older_than(report["generation"])}
 
     def close_upkeep(self) -> None:
@@ -86,7 +87,3 @@ class Upkeep:
         self.snapshots.close()
         self._maintenance.close()
         self._rotator.close()
-
-
-def _silent(done: int, total: int) -> None:
-    """Nobody listens."""

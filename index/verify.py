@@ -1,6 +1,5 @@
 """Checks laws 3 to 5 on a data directory: what is stored agrees with itself, byte for byte."""
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from index.log_file import check_log
 from index.matrices import load_matrix, parts
 from index.matryoshka import prefixes
 from index.merger import load_snapshot
+from index.progress import Progress
 from index.rotation import ORTHOGONAL, orthogonality
 from index.space import Space
 from index.tables import State
@@ -34,7 +34,6 @@ VECTORS_LOST = (
 )
 MATRIX_LOST = "vectors and texts are whole: bring the file back, or give it up with `funnel repair`"
 DERIVED = "derived, nothing is lost: it is made again at the next start"
-Progress = Callable[[int, int], None]
 
 
 def verify(path: Path, progress: Progress | None = None) -> Report:
