@@ -143,7 +143,7 @@ def _embed(findings: Findings, rows: list[int], embed: Embed | None) -> None:
 
 def _rows(layout: Layout, state: State, codec: Codec, rows: list[int]) -> Iterator[tuple[int, bytes, int | None]]:
     """(row, bytes, checksum) of these rows; zeros and None where the files end before them, or are not there."""
-    size, paths = codec.row_bytes, (layout.vectors(state.generation), layout.checksums(state.generation))
+    size, paths = codec.row_bytes, layout.vector_files(state.generation)
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("rb")) if path.exists() else None for path in paths]
         for row in rows:

@@ -37,6 +37,20 @@ class Layout:
     def documents(self) -> Path:
         return self.collection / "documents.sqlite"
 
+    @property
+    def log(self) -> Path:
+        """SQLite's log beside the documents; it is there while they are open, and after a crash."""
+        return self.documents.with_name(f"{self.documents.name}-wal")
+
+    @property
+    def log_index(self) -> Path:
+        """What SQLite's connections share about the log; of no use once they are closed."""
+        return self.documents.with_name(f"{self.documents.name}-shm")
+
+    def vector_files(self, generation: int) -> tuple[Path, Path]:
+        """The vectors of a generation, and their checksums."""
+        return self.vectors(generation), self.checksums(generation)
+
     def vectors(self, generation: int) -> Path:
         return self.collection / f"vectors-{generation}.bin"
 

@@ -30,16 +30,11 @@ Sum = tuple[int, int]
 def check_log(layout: Layout) -> Check:
     """Whether the log of a directory that nobody has open is whole up to its last commit."""
     try:
-        frames = check_log_file(log_path(layout))
+        frames = check_log_file(layout.log)
     except StoreCorrupt as error:
         lost = "`funnel repair` keeps what came before it, saves the log in a file, and names what that leaves open"
         return Check("write-ahead log", False, str(error), lost)
     return Check("write-ahead log", True, f"{frames} frames" if frames else "none")
-
-
-def log_path(layout: Layout) -> Path:
-    """SQLite's log beside the documents; it is there while they are open, and after a crash."""
-    return layout.documents.with_name(f"{layout.documents.name}-wal")
 
 
 def check_log_file(path: Path) -> int:

@@ -127,8 +127,7 @@ class NextGeneration:
 
     def _create(self) -> None:
         discard_files(self._layout, self._number)
-        paths = self._layout.vectors(self._number), self._layout.checksums(self._number)
-        self.vectors = VectorFile(*paths, self.base.codec, create=True)
+        self.vectors = VectorFile(*self._layout.vector_files(self._number), self.base.codec, create=True)
         self._files.callback(self.vectors.close)
         self.vectors.reserve(self.base.count)
         with self._documents.reader() as db:
@@ -188,7 +187,7 @@ class NextGeneration:
 def discard_files(layout: Layout, number: int) -> None:
     """Remove what an interrupted compaction may have left, and only that."""
     discard(layout.collection / FILE)
-    for path in (layout.vectors(number), layout.checksums(number)):
+    for path in layout.vector_files(number):
         path.unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.integrity import read_block
 from index.layout import Layout, acquire_lock
-from index.log_file import check_log_file, log_path
+from index.log_file import check_log_file
 from index.making import make_documents
 from index.matrices import Matrices, load_matrices
 from index.merger import load_snapshot
@@ -68,7 +68,7 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         lock = acquire_lock(layout)
         stack.callback(lock.close)
         _prepare(layout, space, options)
-        check_log_file(log_path(layout))
+        check_log_file(layout.log)
         documents = Documents(layout.documents)
         stack.callback(documents.close)
         state = documents.state()
@@ -80,12 +80,7 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         codec = make_codec(state.storage, actual.dim)
         if state.storage != options.storage:
             log.warning("the index stores %s vectors; storage=%s is for new ones", state.storage, options.storage)
-        vectors = VectorFile(
-            layout.vectors(state.generation),
-            layout.checksums(state.generation),
-            codec,
-            create=state.rows == 0,
-        )
+        vectors = VectorFile(*layout.vector_files(state.generation), codec, create=state.rows == 0)
         stack.callback(vectors.close)
         empty = _empty_view(documents, state, actual, codec, vectors, matrices)
         shortlist, saved = _shortlist(layout, state, empty, options)
@@ -106,7 +101,7 @@ def offline(path: Path) -> Iterator[tuple[Layout, Documents]]:
         raise StoreFormat(f"there is no index in {path}")
     with closing(acquire_lock(layout)):
         layout.check_format()
-        check_log_file(log_path(layout))  # closing the documents empties it
+        check_log_file(layout.log)  # closing the documents empties it
         with closing(Documents(layout.documents)) as documents:
             yield layout, documents
 

@@ -88,7 +88,7 @@ def _build(
     pending = Pending.of(state, space, options.storage)
     _note(documents, pending)
     codec = make_codec(options.storage, space.dim)
-    vectors = _open_vectors(layout, state, codec)
+    vectors = VectorFile(*layout.vector_files(state.generation + 1), codec, create=True)
     try:
         if not _is_whole(vectors, pending.rows):
             log.warning("what an interrupted run left is damaged or gone: everything is embedded again")
@@ -106,11 +106,6 @@ def _build(
         vectors.close()
     _swap(layout, documents, state, pending)
     return len(rows)
-
-
-def _open_vectors(layout: Layout, state: State, codec: Codec) -> VectorFile:
-    generation = state.generation + 1
-    return VectorFile(layout.vectors(generation), layout.checksums(generation), codec, create=True)
 
 
 def _is_whole(vectors: VectorFile, rows: int) -> bool:
@@ -168,7 +163,7 @@ def _swap(layout: Layout, documents: Documents, state: State, pending: Pending) 
             "rotation = ?, snapshot = NULL, pending = NULL",
             (state.generation + 1, pending.space, pending.storage, rotation),
         )
-    for old in (layout.vectors(state.generation), layout.checksums(state.generation)):
+    for old in layout.vector_files(state.generation):
         old.unlink(missing_ok=True)
     kept = {part["file"] for part in parts(rotation) if part}
     for pattern in ("shortlist-*.faiss", "rotation-*", "query-map-*"):

@@ -27,7 +27,6 @@ from index.errors import StoreFormat
 from index.examining import Findings, examine
 from index.forgetting import forget_damaged
 from index.layout import Layout, acquire_lock, sync_directory
-from index.log_file import log_path
 from index.manifest import NewerFormat, check_manifest, created_of, write_manifest
 from index.matrices import write_durably
 from index.progress import Progress, silent
@@ -96,7 +95,7 @@ def _take_up(layout: Layout) -> None:
         return
     kept = layout.collection / Path(mark.read_text(errors="replace")).name
     if (log := kept.with_name(f"{kept.name}-wal")).exists():
-        log.replace(log_path(layout))
+        log.replace(layout.log)
     if kept.exists():
         kept.replace(layout.documents)
         kept.unlink(missing_ok=True)  # where both names are of one file, a rename does nothing
@@ -109,8 +108,8 @@ def _examined(layout: Layout, work: Path, embed: Embed | None, progress: Progres
     work.mkdir()
     copy = work / layout.documents.name
     shutil.copyfile(layout.documents, copy)
-    if log_path(layout).exists():
-        shutil.copyfile(log_path(layout), copy.with_name(log_path(layout).name))
+    if layout.log.exists():
+        shutil.copyfile(layout.log, copy.with_name(layout.log.name))
     return examine(layout, copy, embed, progress)
 
 
@@ -159,7 +158,7 @@ def _act(layout: Layout, findings: Findings, wrong: set[str], stamp: str, work: 
 
 
 def _write_vectors(layout: Layout, findings: Findings) -> None:
-    paths = layout.vectors(findings.state.generation), layout.checksums(findings.state.generation)
+    paths = layout.vector_files(findings.state.generation)
     with closing(VectorFile(*paths, findings.codec, create=True)) as file:
         file.reserve(findings.state.rows)
         for row, raw in findings.vectors.items():
@@ -191,9 +190,9 @@ def _exchange(layout: Layout, made: Path, kept: Path) -> None:
     os.link(layout.documents, kept)  # not every disk can
     layout.manifest.unlink(missing_ok=True)
     sync_directory(layout.root)
-    if (log := log_path(layout)).exists():
+    if (log := layout.log).exists():
         log.replace(kept.with_name(f"{kept.name}-wal"))
-    layout.documents.with_name(f"{layout.documents.name}-shm").unlink(missing_ok=True)
+    layout.log_index.unlink(missing_ok=True)
     sync_directory(layout.collection)
     made.replace(layout.documents)
     sync_directory(layout.collection)
@@ -216,7 +215,7 @@ def _own_vector(layout: Layout, findings: Findings, found: Found) -> np.ndarray 
     """The vector that the user gave, if it is whole; one of a model's is made again with the text."""
     if (found.fields[3] or b"")[-len(NO_VECTOR) :] == NO_VECTOR:  # without a hash it is kept
         return None
-    paths = layout.vectors(findings.state.generation), layout.checksums(findings.state.generation)
+    paths = layout.vector_files(findings.state.generation)
     with closing(VectorFile(*paths, findings.codec, create=True)) as file:
         if file.capacity <= found.row or file.damaged(found.row, found.row + 1):
             return None

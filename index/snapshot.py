@@ -182,7 +182,7 @@ def _checksum(member: Member) -> int:
 
 
 def _vectors(layout: Layout, state: State, codec: Codec, stack: ExitStack) -> list[Member]:
-    paths = layout.vectors(state.generation), layout.checksums(state.generation)
+    paths = layout.vector_files(state.generation)
     data, sums = (_opened(path, stack) for path in paths)
     names = [str(path.relative_to(layout.root)) for path in paths]
     length = state.rows * CHECKSUM_BYTES

@@ -59,7 +59,7 @@ def _report(layout: Layout, documents: Documents, checks: list[Check], progress:
     state = documents.state()
     space = Space.from_json(state.space)
     codec = make_codec(state.storage, space.dim)
-    paths = layout.vectors(state.generation), layout.checksums(state.generation)
+    paths = layout.vector_files(state.generation)
     with documents.reader() as db:
         live = live_mask(db, max(state.rows, last_row(db) + 1))
         checks += check_documents(db, live, state.rows)

@@ -70,8 +70,8 @@ def check_snapshot(path: Path) -> None:
 
 def check_strays(layout: Layout, state: State) -> Check:
     """Files that nothing names: left-overs, which the next start removes, or somebody else's."""
-    named = named_files(layout, state) | {layout.documents.name, layout.calibration.name}
-    named |= {f"{layout.documents.name}-wal", f"{layout.documents.name}-shm"}
+    ours = layout.documents, layout.log, layout.log_index, layout.calibration
+    named = named_files(layout, state) | {path.name for path in ours}
     strays = sorted(path.name for path in layout.collection.iterdir() if path.name not in named)
     strays += sorted(path.name for path in layout.snapshots.glob("*") if path.suffix != ".tar")
     return Check("other files", True, f"nothing names {', '.join(strays)}" if strays else "none")
@@ -79,9 +79,8 @@ def check_strays(layout: Layout, state: State) -> Check:
 
 def named_files(layout: Layout, state: State) -> set[str]:
     """Names of the files that the state names; StoreCorrupt when a record in it cannot be read."""
-    named = {layout.vectors(state.generation).name, layout.checksums(state.generation).name}
-    if state.pending is not None:
-        named |= {layout.vectors(state.generation + 1).name, layout.checksums(state.generation + 1).name}
+    generations = [state.generation] if state.pending is None else [state.generation, state.generation + 1]
+    named = {path.name for generation in generations for path in layout.vector_files(generation)}
     try:
         if state.snapshot is not None:
             named.add(json.loads(state.snapshot)["file"])
