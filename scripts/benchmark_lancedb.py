@@ -38,7 +38,8 @@ class Lance(System):
     def settings(self, k: int) -> list[Setting]:
         factors = (1, 2, 5, 10, 20)
         if "HNSW" in self._index:
-            return [{"ef": ef, "refine_factor": factor} for ef in depths(k)[::2] for factor in (None, 2)]
+            wide = [(ef, factor) for ef in depths(k)[::2] for factor in (None, 2, 5) if ef >= k * (factor or 1)]
+            return [{"ef": ef, "refine_factor": factor} for ef, factor in wide]
         return [{"probes": probes, "refine_factor": factor} for probes in (4, 8, 16, 32, 64) for factor in factors]
 
     def searcher(self, k: int, setting: Setting) -> Callable[[Any], Any]:

@@ -94,7 +94,8 @@ class Subject:
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""
-        found = {str(k): [one.to_json() for one in settings] for k, settings in self.settings.items()}
+        asked = {k: [one for one in settings if one.recalls] for k, settings in self.settings.items()}
+        found = {str(k): [one.to_json() for one in settings] for k, settings in asked.items()}
         return {**self.about, "settings": found}
 
 

@@ -31,13 +31,13 @@ class Scann(System):
             plan = plan.truncate(PREFIX)
         plan = plan.tree(num_leaves=leaves, num_leaves_to_search=leaves // 10, training_sample_size=len(vectors))
         searcher = plan.score_ah(2, anisotropic_quantization_threshold=THRESHOLD).reorder(100).build()
-        searcher.serialize(str(folder))
+        searcher.serialize(str(folder.resolve()))
         (folder / "leaves").write_text(str(leaves))
         return {}
 
     def open(self, folder: Path) -> None:
         self._leaves = int((folder / "leaves").read_text())
-        self._searcher = load_searcher(str(folder))
+        self._searcher = load_searcher(str(folder.resolve()))
 
     def settings(self, k: int) -> list[Setting]:
         return [{"leaves": share, "shortlist": length} for share in SHARES for length in shortlists(k, 1_600)]

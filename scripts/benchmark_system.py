@@ -45,7 +45,7 @@ class System(ABC):
         """The grid of settings for the best k."""
 
     def prepare(self, query: np.ndarray) -> Any:
-        """The form in which a (dim,) query is given to `search`; not timed."""
+        """The form in which a (dim,) query is given to what `searcher` returned last; not timed."""
         return query
 
     @abstractmethod

@@ -71,11 +71,11 @@ class Worker:
         prepared = [self._system.prepare(query) for query in self._asked(first, number)]
         for query in prepared[: min(WARM_UP, number)]:
             search(query)
-        waited = _waited()
+        waited, began = _waited(), time.perf_counter_ns()
         taken, found = self._timed(search, prepared, limit)
-        waited = _waited() - waited
+        waited = (_waited() - waited) / (time.perf_counter_ns() - began)
         np.savez(out, rows=self._rows(found, k), nanoseconds=np.array(taken))
-        return waited / sum(taken)
+        return waited
 
     def cold(self, k: int, setting: dict[str, Any], number: int, out: str) -> dict[str, Any]:
         """The first queries after `open`, none before them; bytes read from the device for them."""
@@ -153,7 +153,7 @@ class Worker:
         return table
 
 
-def _waited() -> int:
+def _waited() -> float:
     """Nanoseconds that this thread waited for a core so far."""
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
 
