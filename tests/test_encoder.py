@@ -37,7 +37,7 @@ class Watched(HashEmbedder):
         self.batches.append(list(texts))
         if "wait" in texts:
             self.waiting.set()
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if "fail" in texts:
             raise ValueError("this text fails")
 
@@ -51,7 +51,7 @@ def embedder() -> Watched:
 async def _held(encoder: Encoder, embedder: Watched) -> "asyncio.Task[object]":
     """A task whose query keeps the query lane busy until the gate opens."""
     held = asyncio.create_task(encoder.queries(["wait"]))
-    await asyncio.to_thread(embedder.waiting.wait, 10)
+    await asyncio.to_thread(embedder.waiting.wait, 60)
     return held
 
 
@@ -158,8 +158,8 @@ def test_queries_never_wait_behind_documents(embedder: Watched) -> None:
     async def run() -> None:
         encoder = Encoder(embedder, 4, 4, 0)
         documents = asyncio.create_task(encoder.documents(["wait"]))
-        await asyncio.to_thread(embedder.waiting.wait, 10)
-        await asyncio.wait_for(encoder.queries(["a"]), 5)
+        await asyncio.to_thread(embedder.waiting.wait, 60)
+        await asyncio.wait_for(encoder.queries(["a"]), 30)
         assert not documents.done()
         embedder.gate.set()
         await documents
@@ -200,10 +200,10 @@ def test_any_number_of_cancelled_jobs_leaves_the_lane_alive() -> None:
                 await asyncio.gather(job, return_exceptions=True)
             while worker.depth:
                 await asyncio.sleep(0)
-        assert len((await asyncio.wait_for(worker.do(["next"]), 10)).value) == 1
+        assert len((await asyncio.wait_for(worker.do(["next"]), 60)).value) == 1
         worker.close()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 300))
 
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(embedder: Watched) -> None:

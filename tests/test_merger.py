@@ -89,13 +89,13 @@ def test_rows_written_while_a_graph_is_built_stay_in_the_tail(tmp_path: Path, mo
 
     def slow(*arguments: object) -> object:
         building.set()
-        go.wait(10)
+        go.wait(60)
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "merged", slow)
     with opened(tmp_path / "data", GRAPH) as store:
         fill(store, V[:1_200])
-        assert building.wait(10)
+        assert building.wait(60)
         fill(store, V[1_200:1_700], start=1_200)
         store.delete(["d00003", "d01300"])
         go.set()

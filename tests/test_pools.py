@@ -16,7 +16,7 @@ def test_a_pool_runs_calls_beside_the_loop_and_refuses_more_than_it_can_hold() -
         pool, gate = Pool("test", threads=1, waiting=1), threading.Event()
         first = asyncio.create_task(pool.run(gate.wait, 10))
         second = asyncio.create_task(pool.run(lambda: "second"))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         assert pool.depth == 1
         with pytest.raises(Busy, match="1 test calls"):
             await pool.run(lambda: "third")

@@ -158,8 +158,7 @@ def test_a_cancelled_run_changes_nothing(bench: Bench) -> None:
         with runs(bench, stopper) as recalls:
             stopper.status = recalls.status
             recalls.start(request(source="documents", sample=200, shortlists=[20]))
-            assert stopper.reached.wait(60)
-            threading.Timer(0.05, stopper.gate.set).start()
+            stopper.until_cancelled(recalls)
             recalls.cancel()
             status = recalls.status()
             assert (status["state"], status["result"]) == ("cancelled", None)
@@ -286,9 +285,12 @@ def test_an_unforeseen_error_ends_the_run_and_not_the_thread(bench: Bench, caplo
 
 def test_closing_gives_up_what_runs(bench: Bench) -> None:
     """Promptly, and nothing can begin afterwards."""
-    with runs(bench) as recalls:
+    stopper = Stopper("curve")
+    with runs(bench, stopper) as recalls:
+        stopper.status = recalls.status
         recalls.start(request(source="documents", sample=700))
-        until(lambda: recalls.status()["state"] == "running")
+        stopper.until_cancelled(recalls)
+        assert recalls.status()["state"] == "running"
     assert recalls.status()["state"] == "cancelled"
     with pytest.raises(ShuttingDown):
         recalls.start(request())
@@ -479,6 +481,13 @@ class Stopper(Gated):
         super().__init__()
         self.phase, self.reached = phase, threading.Event()
         self.status: Any = dict
+
+    def until_cancelled(self, recalls: Recalls) -> None:
+        """Returns in that phase; the gate opens once the run is cancelled."""
+        assert self.reached.wait(60)
+        job = recalls._job
+        assert job is not None
+        threading.Thread(target=lambda: job.cancelled.wait(60) and self.gate.set()).start()
 
     def wait(self, patience: float = 0.1) -> None:
         """Until the gate opens, in that phase."""

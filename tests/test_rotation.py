@@ -207,14 +207,14 @@ def test_a_merge_that_began_before_a_rotation_is_forgotten(tmp_path: Path, monke
     def slow(*arguments: Any) -> Any:
         building.set()
         graph = real(*arguments)
-        go.wait(10)
+        go.wait(60)
         return graph
 
     monkeypatch.setattr(merger_module, "merged", slow)
     options = StoreOptions(flat_limit=2_000)
     with opened(tmp_path / "data", options) as store:
         fill(store, V[:2_001])
-        assert building.wait(10)
+        assert building.wait(60)
         monkeypatch.setattr(build_module, "due", lambda *_: False)
         store.rotate(TURN)
         assert store.view.shortlist.graph is None
@@ -257,21 +257,21 @@ def test_one_rotation_at_a_time_and_closing_stops_it(tmp_path: Path) -> None:
 
     def wait(*_: int) -> None:
         started.set()
-        go.wait(10)
+        go.wait(60)
 
     store = opened(tmp_path / "data")
     fill(store, V)
     with ThreadPoolExecutor(2) as pool:
         rotating = pool.submit(store.rotate, TURN, wait)
-        assert started.wait(10)
+        assert started.wait(60)
         with pytest.raises(MaintenanceBusy, match="a rotation is being applied"):
             store.rotate(None)
         closing = pool.submit(store.close)
         until(store._maintenance._closed.is_set)
         go.set()
         with pytest.raises(StoreUnavailable, match="nothing was changed"):
-            rotating.result(10)
-        closing.result(10)
+            rotating.result(60)
+        closing.result(60)
     with pytest.raises(StoreUnavailable):
         store.rotate(TURN)
     with opened(tmp_path / "data") as store:

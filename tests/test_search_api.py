@@ -364,7 +364,7 @@ def test_searches_are_answered_while_documents_are_embedded(tmp_path: Path) -> N
         assert embedder.waiting.wait(10)
         started = time.perf_counter()
         assert len(search(client, query="something new")["results"]) == len(TEXTS)
-        assert time.perf_counter() - started < 5
+        assert time.perf_counter() - started < 20  # the model's other lane is held for 30
         assert ingest.is_alive()
         embedder.gate.set()
         ingest.join(10)
@@ -376,9 +376,9 @@ def test_a_passed_deadline_is_a_timeout(client: TestClient) -> None:
     assert_problem(client.post("/search", json={"query": "a new text", "timeout_ms": 1e-6}), 504, "timeout")
 
 
-@pytest.mark.parametrize(("took", "status"), [(0.8, 200), (2.5, 504)])
+@pytest.mark.parametrize(("grace", "status"), [(60, 200), (0, 504)])
 def test_a_rerank_that_runs_into_the_deadline_hands_over_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, status: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: float, status: int
 ) -> None:
     """A slow rerank stops at the deadline: 200 with what is scored by then, 504 when even that comes too late."""
 
@@ -387,15 +387,16 @@ def test_a_rerank_that_runs_into_the_deadline_hands_over_what_it_has(
 
         def scores(self, stored: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
             """As ever, later."""
-            time.sleep(took)
+            time.sleep(2)
             return super().scores(stored, rows, query)
 
     vectors = np.random.default_rng(0).normal(size=(CHUNK + 500, 4)).astype(np.float32)
     documents = [{"id": f"d{i}", "vector": vector.tolist()} for i, vector in enumerate(vectors)]
     monkeypatch.setitem(CODECS, "float32", Slow)
+    monkeypatch.setattr("app.search.GRACE", grace)
     with running(tmp_path, model="none", dim=4, prefix_dim=2) as client:
         assert client.post("/ingest", json={"documents": documents}).status_code == 200
-        body = {"vector": vectors[0].tolist(), "shortlist": CHUNK + 100, "timeout_ms": 600}
+        body = {"vector": vectors[0].tolist(), "shortlist": CHUNK + 100, "timeout_ms": 1_900}
         response = client.post("/search", json=body)
     if status == 504:
         assert_problem(response, 504, "timeout")

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
@@ -18,13 +17,15 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from app import routes_service
 from app.main import create_app
 from app.metrics import Metrics
 from app.responses import Info
-from app.service import limit_threads
+from app.service import Service, limit_threads
 from app.settings import SettingsError
 from embedders import HashEmbedder
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreLocked
+from index_cases import until
 from service import BlockingEmbedder, assert_problem, fill, running, settings_for
 
 
@@ -59,18 +60,25 @@ def test_a_service_without_a_model_is_ready_too(tmp_path: Path) -> None:
 
 def test_a_flood_of_probes_is_one_search_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes need no key: fifty at once take one place of the searches, and all are answered."""
+    monkeypatch.setattr(routes_service, "PROBE_SECONDS", 60)
     with running(tmp_path, model="none", dim=4) as client, ThreadPoolExecutor(50) as threads:
-        store, gate, searches = client.app.state.service.store, threading.Event(), list[int]()  # type: ignore[attr-defined]
-        search = store.search
+        service: Service = client.app.state.service  # type: ignore[attr-defined]
+        gate, searches, asked = threading.Event(), list[int](), list[Any]()
+        search, run = service.store.search, service.probing.run
 
         def slow(*args: Any) -> Any:
             searches.append(client.get("/stats").json()["waiting"]["search"])
-            assert gate.wait(10)
+            assert gate.wait(60)
             return search(*args)
 
-        monkeypatch.setattr(store, "search", slow)
+        def noted(work: Any) -> Any:
+            asked.append(work)
+            return run(work)
+
+        monkeypatch.setattr(service.store, "search", slow)
+        monkeypatch.setattr(service.probing, "run", noted)
         answers = [threads.submit(client.get, "/readyz") for _ in range(50)]
-        time.sleep(0.5)
+        until(lambda: len(asked) == 50)
         gate.set()
         assert [answer.result().status_code for answer in answers] == [200] * 50
         assert searches[:1] == [0]

@@ -145,13 +145,16 @@ def test_it_is_one_moment_while_writes_go_on(store: Store, tmp_path: Path) -> No
     def write() -> None:
         nonlocal written
         while not stop.is_set():
-            fill(store, extra[written : written + 20], start=5_000 + written)
+            fill(store, extra[written % 4_000 :][:20], start=5_000 + written)
             written += 20
 
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        seen = [store.snapshots.make() for _ in range(5)]
+        seen = [store.snapshots.make()]
+        for _ in range(4):
+            until(lambda: store.view.rows > seen[-1]["rows"])
+            seen.append(store.snapshots.make())
     finally:
         stop.set()
         thread.join()

@@ -183,7 +183,7 @@ def test_answers_that_ran_out_of_time_are_left_out(store: Store, registry: Colle
 
 def test_nothing_is_taken_beyond_the_budget(store: Store, registry: CollectorRegistry) -> None:
     """A budget that the first scan used up drops what comes after, and counts it."""
-    with truth_of(store, registry, saved=1e-5) as truth:
+    with truth_of(store, registry, saved=1e-9) as truth:
         searched(store, truth, NARROW, Q[:1])
         assert told(truth, 1)["compared"] == 1
         assert truth._budget.left < 0
