@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark_growth import growth
 from benchmark_plot import plot
 from benchmark_tables import MEGABYTE, TARGETS
 from figures import source, table
@@ -25,7 +26,8 @@ def write() -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"{PAGE} must have each of its marks once: {BEGIN} and {END}")
     found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("benchmark-*.json"))]
-    made = "\n".join(line for name, results in found for line in section(name, results))
+    lines = [line for name, results in found for line in section(name, results)]
+    made = "\n".join([*growth([results for _, results in found]), *lines])
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}")
 

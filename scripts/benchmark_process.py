@@ -12,7 +12,7 @@ from typing import Any
 from benchmark_systems import PEERS, Entry
 
 WORKER = Path(__file__).with_name("benchmark_worker.py")
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TOKIO_WORKER_THREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 QUIET = {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
@@ -24,9 +24,9 @@ class Process:
     """A worker of one system; a context manager that ends it."""
 
     def __init__(self, entry: Entry, threads: int, log: Path, group: Path | None = None) -> None:
-        """Start it with so many threads for libraries that ask the environment, in a control group if one is given."""
+        """Start it with so many threads for OpenMP and BLAS, in a control group if one is given."""
         python = str(PEERS / "bin/python") if entry.peer else sys.executable
-        environ = os.environ | QUIET | dict.fromkeys(ONE_THREAD, str(threads))
+        environ = os.environ | QUIET | dict.fromkeys(THREADS, str(threads))
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log.open("ab")
         self._process = subprocess.Popen(

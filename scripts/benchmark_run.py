@@ -171,7 +171,7 @@ class Run:
 
     def _in_group(self, subject: Subject, group: Path | None) -> Iterator[Process]:
         with Process(subject.entry, 1, self._log(subject), group) as process:
-            self._pin(process, subject, 1)
+            process("pin", cores=self._cores)  # pools of threads are made for all of them
             told = process("open", folder=str(subject.folder), queries=str(self._collection.queries))
             subject.about["open_seconds"], subject.about["versions"] = _rounded(told["seconds"]), told["versions"]
             self._pin(process, subject, 1)
