@@ -1,11 +1,12 @@
 """One lane to a model: a tokenizer of its own, and a watch on which texts were cut."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import InputModule
 from transformers.utils import logging as transformers_logging
@@ -18,8 +19,8 @@ DOCUMENT_PROMPTS = (
 )  # the names models give to the prompt of what is searched
 
 # Texts are sorted by length and padded to the longest of their batch. On a CPU padding costs more than small batches
-# do: for 64 mixed texts batches of 8 took 0.56 of the time of batches of 32.
-CPU_BATCH, DEVICE_BATCH = 8, 32
+# do: for 64 mixed texts batches of 8 took 0.56 of the time of batches of 32. A packed body reads no padding.
+CPU_BATCH, DEVICE_BATCH, PACKED_BATCH = 8, 32, 64
 
 
 class Lane:
@@ -28,23 +29,41 @@ class Lane:
     Tokenizers raise "Already borrowed" when two threads share one, so every lane has its own; weights are shared.
     """
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        self.model = model
+    def __init__(self, model: SentenceTransformer, body: Callable[..., Any] | None = None) -> None:
+        """`body` computes in place of the model's first module, whose layers are given up."""
+        self.model, self._packed = model.eval(), body is not None
         self._cut: dict[str, bool] = {}
         first = cast(InputModule, model[0])
         self._preprocess = first.preprocess
         first.preprocess = self._watch  # type: ignore[method-assign,assignment]
+        if body is not None:
+            first.forward = body  # type: ignore[method-assign]
+            first.auto_model.encoder = torch.nn.Identity()  # its weights are packed elsewhere
 
     def encode(self, texts: Sequence[str], task: Task) -> tuple[np.ndarray, np.ndarray]:
         """The model's (n, width) float32 output, and (n,) bool: was the text cut?"""
         self._cut.clear()
-        encode = self.model.encode_query if task == "query" else self.model.encode_document
         prompt = prompts_of(self.model)[task]
-        size = CPU_BATCH if self.model.device.type == "cpu" else DEVICE_BATCH
-        vectors = encode(list(texts), prompt=prompt, batch_size=size, show_progress_bar=False)
+        vectors = self._directly(texts, task, prompt) if self._packed else self._encode(texts, task, prompt)
         cut = np.array([self._cut.get(text, False) for text in texts], dtype=bool)
         self._cut.clear()
         return np.asarray(vectors, dtype=np.float32), cut
+
+    def _encode(self, texts: Sequence[str], task: Task, prompt: str) -> np.ndarray:
+        encode = self.model.encode_query if task == "query" else self.model.encode_document
+        size = CPU_BATCH if self.model.device.type == "cpu" else DEVICE_BATCH
+        return np.asarray(encode(list(texts), prompt=prompt, batch_size=size, show_progress_bar=False))
+
+    @torch.inference_mode()
+    def _directly(self, texts: Sequence[str], task: Task, prompt: str) -> np.ndarray:
+        """What `_encode` does, without what it looks at for models and devices of other kinds: 0.9 ms for a query."""
+        vectors = np.empty((len(texts), self.model.get_embedding_dimension() or 0), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), PACKED_BATCH):
+            chosen = order[start : start + PACKED_BATCH]
+            features = self.model.preprocess([texts[i] for i in chosen], prompt=prompt, task=task)
+            vectors[chosen] = self.model(features, task=task)["sentence_embedding"].numpy()
+        return vectors
 
     def _watch(self, inputs: list[str], prompt: str | None = None, **kwargs: Any) -> Any:
         """The first module's own preprocessing; the tokenizer's leftovers tell what did not fit."""

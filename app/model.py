@@ -13,6 +13,7 @@ from app.embedder import Embedded, ModelError
 from app.identity import find_origin, stated_widths, weights_id
 from app.known_models import KnownModel, known_model
 from app.lane import Lane, max_tokens_of, prompts_of, quiet_loading, twin
+from app.packed_bert import pack
 from app.settings import Settings
 from app.widths import Widths, choose_widths
 from index.matryoshka import normalise
@@ -40,7 +41,8 @@ class SentenceEmbedder:
         self.max_tokens = max_tokens_of(model)
         self.space = Space(widths.dim, widths.prefix_dim, fingerprint, widths.exact_only)
         self._layer_norm = layer_norm_first
-        self._queries, self._documents = Lane(twin(model)), Lane(model)
+        body = pack(model)
+        self._queries, self._documents = Lane(twin(model), body), Lane(model, body)
 
     def embed_documents(self, texts: Sequence[str]) -> Embedded:
         vectors, truncated = self._documents.encode(texts, "document")
