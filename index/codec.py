@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 import faiss
 import numpy as np
 
+from index.errors import StoreCorrupt
+
 
 class Codec(ABC):
     """Rows of `dim` floats to rows of `row_bytes` bytes and back."""
@@ -120,3 +122,11 @@ def make_codec(name: str, dim: int) -> Codec:
     if name not in CODECS:
         raise ValueError(f"storage must be one of {', '.join(CODECS)}, got {name!r}")
     return CODECS[name](dim)
+
+
+def stored_codec(name: str, dim: int) -> Codec:
+    """The codec that a state names; raises StoreCorrupt on an unknown one."""
+    try:
+        return make_codec(name, dim)
+    except ValueError as error:
+        raise StoreCorrupt(f"the state of the index cannot be used: {error}") from None

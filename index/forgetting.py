@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from index.errors import StoreCorrupt
-from index.matrices import load_matrix, parts
+from index.matrices import load_part, parts
 from index.opening import offline
 from index.space import Space
 
@@ -22,7 +22,7 @@ def forget_damaged(path: Path) -> list[str]:
             kept[name] = record
             try:
                 if record is not None:
-                    load_matrix(layout.collection / record["file"], record["crc32"], dim)
+                    load_part(record, layout.collection, dim)
             except StoreCorrupt:
                 kept[name] = None
                 lost.append(name)

@@ -70,13 +70,16 @@ def map_record(query_map: QueryMap | None) -> dict[str, Any] | None:
 
 
 def parts(record: str | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The records of rotation and query map in `state.rotation`."""
+    """The records of rotation and query map in `state.rotation`, each naming a file and its CRC-32; StoreCorrupt."""
     if record is None:
         return None, None
     both = read_record(record, WHAT)
     for name in ("rotation", "query_map"):
-        if not isinstance(both.get(name), dict | None):
-            raise StoreCorrupt(f"{WHAT} cannot be read: {name} is no object but {type(both[name]).__name__}")
+        part = both.get(name)
+        if not isinstance(part, dict | None):
+            raise StoreCorrupt(f"{WHAT} cannot be read: {name} is no object but {type(part).__name__}")
+        if part is not None and not (type(part.get("file")) is str and type(part.get("crc32")) is int):
+            raise StoreCorrupt(f"{WHAT} cannot be read: {name} names no file with its checksum")
     return both.get("rotation"), both.get("query_map")
 
 
@@ -93,7 +96,7 @@ def _rotation(record: dict[str, Any] | None, directory: Path, dim: int) -> Rotat
     if record is None:
         return None
     return Rotation(
-        matrix=load_matrix(directory / Path(record["file"]).name, record["crc32"], dim),
+        matrix=load_part(record, directory, dim),
         widths=tuple(record["widths"]),
         method=record["method"],
         measured=record["measured"],
@@ -108,8 +111,12 @@ def _rotation(record: dict[str, Any] | None, directory: Path, dim: int) -> Rotat
 def _query_map(record: dict[str, Any] | None, directory: Path, dim: int) -> QueryMap | None:
     if record is None:
         return None
-    matrix = load_matrix(directory / Path(record["file"]).name, record["crc32"], dim)
-    return QueryMap(matrix, record["measured"], record["applied"], record["crc32"])
+    return QueryMap(load_part(record, directory, dim), record["measured"], record["applied"], record["crc32"])
+
+
+def load_part(part: dict[str, Any], directory: Path, dim: int) -> np.ndarray:
+    """The (dim, dim) float32 matrix that a record of `parts` names; StoreCorrupt."""
+    return load_matrix(directory / Path(part["file"]).name, part["crc32"], dim)
 
 
 def load_matrix(path: Path, expected: int, dim: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from index import bits, seal
-from index.codec import Codec, make_codec
+from index.codec import Codec, stored_codec
 from index.database import Documents, peek
 from index.documents import live_mask
 from index.drift import energy_of
@@ -77,7 +77,7 @@ def open_directory(path: Path, space: Space | None, options: StoreOptions) -> Op
         actual = fitted(actual, matrices.rotation)
         if matrices.rotation is not None:
             check_prefix(actual, matrices.rotation)
-        codec = make_codec(state.storage, actual.dim)
+        codec = stored_codec(state.storage, actual.dim)
         if state.storage != options.storage:
             log.warning("the index stores %s vectors; storage=%s is for new ones", state.storage, options.storage)
         vectors = VectorFile(*layout.vector_files(state.generation), codec, create=state.rows == 0)

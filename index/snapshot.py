@@ -17,7 +17,7 @@ import numpy as np
 from index import seal
 from index.archive import CHUNK, file_chunks
 from index.calibrations import Calibrations
-from index.codec import Codec, make_codec
+from index.codec import Codec, stored_codec
 from index.database import Documents, peek
 from index.errors import StoreCorrupt
 from index.intact import check_intact
@@ -83,7 +83,7 @@ def open_members(layout: Layout, copy: Path, state: State, stack: ExitStack) -> 
     base = layout.collection.relative_to(layout.root)
     graph = _graph(layout, state, stack)
     _tidy(copy, None if graph is None else state.snapshot)
-    codec = make_codec(state.storage, Space.from_json(state.space).dim)
+    codec = stored_codec(state.storage, Space.from_json(state.space).dim)
     members = [_plain(layout.manifest.name, _opened(layout.manifest, stack))]
     members += [_matrix(layout, part, stack) for part in parts(state.rotation) if part]
     members.append(_plain(str(base / layout.documents.name), _opened(copy, stack)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from index.check import Check, Report
-from index.codec import make_codec
+from index.codec import stored_codec
 from index.database import Documents
 from index.documents import live_mask
 from index.errors import StoreCorrupt, StoreFormat
@@ -14,7 +14,7 @@ from index.graph import Graph
 from index.integrity import some
 from index.layout import Layout, acquire_lock
 from index.log_file import check_log
-from index.matrices import load_matrix, parts
+from index.matrices import load_part, parts
 from index.matryoshka import prefixes
 from index.merger import load_snapshot
 from index.progress import Progress
@@ -58,7 +58,7 @@ def verify(path: Path, progress: Progress | None = None) -> Report:
 def _report(layout: Layout, documents: Documents, checks: list[Check], progress: Progress | None) -> Report:
     state = documents.state()
     space = Space.from_json(state.space)
-    codec = make_codec(state.storage, space.dim)
+    codec = stored_codec(state.storage, space.dim)
     paths = layout.vector_files(state.generation)
     with documents.reader() as db:
         live = live_mask(db, max(state.rows, last_row(db) + 1))
@@ -83,7 +83,7 @@ def _matrices(layout: Layout, state: State, space: Space) -> tuple[np.ndarray | 
         if record is None:
             continue
         try:
-            matrix = load_matrix(layout.collection / record["file"], record["crc32"], space.dim)
+            matrix = load_part(record, layout.collection, space.dim)
         except StoreCorrupt as error:
             checks.append(Check(name, False, str(error), MATRIX_LOST))
             continue

@@ -1,6 +1,7 @@
 """Every kind of damage is found, and named."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,24 @@ def test_damage_is_found(layout: Layout, damage: Callable[[Layout], None], check
     assert detail in found[check]
     if check != "rows":
         assert list(found) == [check]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("""rotation = '{"rotation": {}}'""", "rotation names no file"),
+        ("""rotation = '{"query_map": {"file": "x", "crc32": "0"}}'""", "query_map names no file"),
+        ("storage = 'float8'", "storage must be one of .* got 'float8'"),
+    ],
+)
+def test_a_state_that_cannot_be_used_is_told(layout: Layout, change: str, why: str) -> None:
+    """Somebody may have made it, checksum and all, as in a snapshot that is restored."""
+    run(layout, f"UPDATE state SET {change}")
+    last = verify(layout.root).checks[-1]
+    assert (last.name, last.ok) == ("documents file", False)
+    assert re.search(why, last.detail)
+    with pytest.raises(StoreCorrupt, match=why):
+        opened(layout.root)
 
 
 def test_changed_metadata_is_found_twice(layout: Layout) -> None:
