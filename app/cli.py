@@ -231,6 +231,8 @@ def main() -> None:
     """Run a command; an expected error is one line on standard error and exit code 1, Ctrl-C is 130."""
     try:
         app()
+    except SystemExit:  # how every command ends, --help among them: the line below would import all its errors
+        raise
     except expected_errors() as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
