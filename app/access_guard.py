@@ -11,11 +11,11 @@ from app.access_hosts import host_name, own_page
 from app.access_keys import Key, presented
 from app.access_rights import FULL, OPEN, Right
 from app.body import JSON, NDJSON
+from app.headers import first_of_each, media_type
 from app.problems import PROBLEMS, respond
 
 PROBES = ("/livez", "/readyz")  # asked by whatever name and as often as an orchestrator likes; they hold no data
 SAFE = ("GET", "HEAD", "OPTIONS")
-KINDS = (JSON.encode(), NDJSON.encode())
 
 
 class Denied(Exception):
@@ -43,7 +43,7 @@ class Guard:
         return await self._app(scope, receive, send)
 
     def _admit(self, scope: Scope) -> None:
-        headers = dict(reversed(scope["headers"]))  # of several alike the first counts, as it does for routes
+        headers = first_of_each(scope["headers"])
         method, path = scope["method"], scope["path"]
         self._check_host([value for name, value in scope["headers"] if name == b"host"])
         self._check_page(headers, method)
@@ -103,7 +103,7 @@ def _check_kind(headers: Mapping[bytes, bytes], method: str) -> None:
 
     Other methods are asked for before, and refused then; without a body they need no kind.
     """
-    given = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if method in SAFE or given in KINDS or (not given and method != "POST"):
+    given = media_type(headers)
+    if method in SAFE or given in (JSON, NDJSON) or (not given and method != "POST"):
         return
     raise Denied("unsupported-media-type", f"send {JSON} or {NDJSON} with a content-type header, even without a body")

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.body import NDJSON
 from app.busy import BodiesFull, Busy, ShuttingDown, Stalled
+from app.headers import first_of_each, media_type
 from app.problems import handle
 from app.settings import Settings
 from app.trim import give_back
@@ -27,9 +28,9 @@ class Visit:
     """One request inside: its task, and what of its body has come."""
 
     def __init__(self, admission: "Admission", scope: Scope) -> None:
-        headers = dict(reversed(scope["headers"]))  # of several alike the first counts, as it does for routes
+        headers = first_of_each(scope["headers"])
         self.task = asyncio.current_task()
-        self.streams = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON.encode()
+        self.streams = media_type(headers) == NDJSON
         self.declared = _number(headers.get(b"content-length", b""))
         self.arriving = self.declared > 0 or b"transfer-encoding" in headers
         self.held = self.came = self.sent = 0

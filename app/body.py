@@ -10,15 +10,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from app.busy import ShuttingDown, Stalled
+from app.headers import first_of_each, media_type
 from app.problems import Refused, pointer
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def media_type(request: Request) -> str:
-    """The content type without its parameters, in lower case; empty when there is none."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def require(request: Request, *accepted: str) -> str:
@@ -26,7 +22,7 @@ def require(request: Request, *accepted: str) -> str:
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise Refused("unsupported-media-type", f"send the body as it is, without the content-encoding {encoding:.100}")
-    given = media_type(request)
+    given = media_type(first_of_each(request.scope["headers"]))
     if given not in accepted:
         raise Refused("unsupported-media-type", f"send {' or '.join(accepted)} with a content-type header")
     return given
