@@ -109,11 +109,12 @@ async def open_service(
         ingests = Slots("ingests", settings.ingest_queue)
         reservoir = Reservoir(settings.keep_queries)
         easing = Easing(settings.ease_recall, settings.search_threads, settings.default_recall)
+        idle = Idle(lambda: searches.busy)
         recall = open_recalls(settings, store, encoder, searches, reservoir)
         stack.push_async_callback(anyio.to_thread.run_sync, recall.close)
-        truth = open_truth(settings, store, metrics.truth, Idle(lambda: searches.busy), recall.wanted)
+        truth = open_truth(settings, store, metrics.truth, idle, recall.wanted)
         stack.push_async_callback(anyio.to_thread.run_sync, truth.close)
-        scrubbing = Scrubbing(store, Idle(lambda: searches.busy), settings.scrub_days, metrics.registry)
+        scrubbing = Scrubbing(store, idle, settings.scrub_days, metrics.registry)
         stack.push_async_callback(anyio.to_thread.run_sync, scrubbing.close)
         service = Service(
             settings, store, embedder, encoder, searches, calls, writes, ingests, metrics, reservoir, truth, recall,
