@@ -14,8 +14,8 @@ from rich.table import Table
 from app.adapting import WANTED, Comparison, Report, check_size, compare, split
 from app.cli_adapt_pairs import run_adapt_pairs, run_undo_pairs
 from app.cli_connect import connect
-from app.cli_learning import AdaptOptions, embedded, mapped, steps, stopping
-from app.cli_output import print_json
+from app.cli_learning import AdaptOptions, embedded, mapped, steps
+from app.cli_output import print_json, stopping
 from app.client import Client, ProblemError
 from app.query_texts import read_queries
 from app.rotating import RotationSettings, default_widths

@@ -10,8 +10,8 @@ from rich.table import Table
 from app.adapting import Report
 from app.adapting_pairs import FEWEST, MOST, MapComparison, compare_maps
 from app.cli_connect import connect
-from app.cli_learning import AdaptOptions, embedded, steps, stopping
-from app.cli_output import print_json
+from app.cli_learning import AdaptOptions, embedded, steps
+from app.cli_output import print_json, stopping
 from app.client import Client
 from app.intervals import means
 from app.labelled import TITLES, Labelled, drawn, read_labelled, titled

@@ -25,8 +25,8 @@ def compact(
     [bold]funnel compact --data-dir ./data --purge-snapshots[/bold]
     """
     from app.cli_connect import connect
-    from app.cli_learning import steps, stopping
-    from app.cli_output import print_json
+    from app.cli_learning import steps
+    from app.cli_output import print_json, stopping
 
     with stopping(), connect(url, data_dir, model=False) as client, steps() as report:
         answer = client.compact(purge_snapshots, lambda done, total: report("compacting", done, total))

@@ -1,4 +1,4 @@
-"""What the two ways of `funnel adapt` share: options, progress, vectors of texts, and how they are stopped."""
+"""What the two ways of `funnel adapt` share: options, progress, and vectors of texts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import typer
 
 from app.adapting import Report
 from app.cli_output import progress_bar
@@ -62,13 +61,3 @@ def steps() -> Iterator[Report]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield report
-
-
-@contextmanager
-def stopping() -> Iterator[None]:
-    """Ctrl-C is told to have changed nothing."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("stopped; the index is as it was", err=True)
-        raise typer.Exit(130) from None

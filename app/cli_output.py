@@ -1,7 +1,8 @@
 """How commands show things: tables for people, JSON for programs."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -59,6 +60,16 @@ def share_bar() -> Progress:
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
+
+
+@contextmanager
+def stopping(left: str = "the index is as it was") -> Iterator[None]:
+    """Ctrl-C ends a command with a line that says what it has left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; {left}", err=True)
+        raise typer.Exit(130) from None
 
 
 def print_json(value: Any) -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli_connect import connect
-from app.cli_learning import steps, stopping
-from app.cli_output import print_json
+from app.cli_learning import steps
+from app.cli_output import print_json, stopping
 from app.cli_search import parse_filter
 from app.query_texts import read_queries
 from app.recall_plot import check_plot, write_plot

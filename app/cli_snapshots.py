@@ -16,6 +16,7 @@ snapshot = typer.Typer(
     epilog="[bold]funnel snapshot create && funnel snapshot list[/bold]\n\n"
     "Back again: [bold]funnel restore 20260131-120000-1.tar --data-dir ./new[/bold]",
 )
+LEFT = "nothing of it stays"
 Name = Annotated[str, typer.Argument(help="As funnel snapshot list shows it.")]
 
 
@@ -37,9 +38,9 @@ def create(
     [bold]funnel snapshot create before-the-move --data-dir ./data[/bold]
     """
     from app.cli_connect import connect
-    from app.cli_output import print_json, size
+    from app.cli_output import print_json, size, stopping
 
-    with _stopping(), connect(url, data_dir, model=False) as client, _bar("writing") as show:
+    with stopping(LEFT), connect(url, data_dir, model=False) as client, _bar("writing") as show:
         made = client.make_snapshot(name, show)
     if json:
         print_json(made)
@@ -89,11 +90,12 @@ def download(
     [bold]funnel snapshot download nightly /backup/nightly.tar --url https://search.example[/bold]
     """
     from app.cli_connect import connect
+    from app.cli_output import stopping
 
     target = file or Path(f"{name}.tar")
     if target.exists():
         raise typer.BadParameter(f"{target} exists already; delete it, or name another file")
-    with _stopping(), connect(url, data_dir, model=False) as client, _bar("downloading") as show:
+    with stopping(LEFT), connect(url, data_dir, model=False) as client, _bar("downloading") as show:
         client.download_snapshot(name, target, show)
     typer.echo(f"{target}: check it with `funnel restore {target} --data-dir NEW`")
 
@@ -125,13 +127,12 @@ def restore(
     [bold]ssh backup cat nightly.tar | funnel restore - --data-dir ./restored[/bold]
     [bold]funnel serve --data-dir ./restored[/bold]
     """
+    from app.cli_output import stopping
     from index.restoring import restore as restored
 
     size = None if file == "-" else Path(file).stat().st_size
-    with _stopping(), _bar("restoring") as show:
-        told = {"restoring": "restoring", "verifying": "verifying"}
-        with sys.stdin.buffer if file == "-" else open(file, "rb") as stream:
-            head = restored(stream, data_dir, size, lambda what, done, total: show(done, total, told[what]))
+    with stopping(LEFT), _bar("restoring") as show, sys.stdin.buffer if file == "-" else open(file, "rb") as stream:
+        head = restored(stream, data_dir, size, lambda what, done, total: show(done, total, what))
     typer.echo(f"{data_dir}: {head['count']:,} documents as of {head['created']}, every checksum right")
 
 
@@ -157,13 +158,3 @@ def _bar(what: str) -> Iterator[Show]:
     show = Show(what)
     with show.bar:
         yield show
-
-
-@contextmanager
-def _stopping() -> Iterator[None]:
-    """Ctrl-C is told to have left nothing."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing of it stays", err=True)
-        raise typer.Exit(130) from None
