@@ -100,11 +100,22 @@ class Server:
         self.log.close()
 
 
+def _commit() -> str:
+    """Of the working tree; empty when there is none, or no git."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return found.stdout.strip()
+
+
+COMMIT = _commit()  # when the script starts: a long run goes on with the code that it has loaded
+
+
 def origin() -> dict[str, Any]:
     """Commit, command, versions and machine of a measurement."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "commit": commit.stdout.strip(),
+        "commit": COMMIT,
         "command": " ".join(["./scripts/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
