@@ -5,7 +5,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from figures import DOCS, load, table
@@ -96,9 +96,16 @@ def main() -> None:
 
 def page() -> str:
     """The whole page."""
-    sections = (crashes, power, faults, flips, loads, hostile, starts, fuzz)
-    text = "\n".join([HEAD, *(line for section in sections for line in section())])
-    return text.rstrip() + "\n"
+    lines = [HEAD, *crashes(), *(line for name, title, body in SECTIONS for line in section(name, title, body))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def section(name: str, title: str, body: Callable[[Json], Iterator[str]]) -> Iterator[str]:
+    """What a file of docs/results/ tells; nothing where there is none."""
+    if (run := load(name)) is not None:
+        yield f"### {title}\n"
+        yield from body(run)
+        yield from commands([run])
 
 
 def _figures_of(run: Json) -> dict[str, int | float]:
@@ -124,11 +131,8 @@ def crashes() -> Iterator[str]:
     yield from commands(runs.values())
 
 
-def power() -> Iterator[str]:
+def power(run: Json) -> Iterator[str]:
     """Power failures."""
-    if (run := load("power-loss")) is None:
-        return
-    yield "### Power failures\n"
     yield (
         "A run of the real store is recorded with strace: every write, change of size, rename and fsync, and every "
         "acknowledgement. From the record the directories are made that a disk may hold after a power failure at some "
@@ -141,17 +145,12 @@ def power() -> Iterator[str]:
         yield "Defects planted to see whether they are found:\n"
         rows = [(name, about["states_that_lost_something"], about["states_opened"]) for name, about in planted.items()]
         yield from table(("left out", "states that lost something", "states opened"), rows)
-    yield from commands([run])
 
 
-def faults() -> Iterator[str]:
+def faults(run: Json) -> Iterator[str]:
     """Failing calls, full disks and the like."""
-    if (run := load("faults")) is None:
-        return
-    yield "### Faults\n"
     rows = [(kind, _faults(about), len(about.get("wrong", ()))) for kind, about in run["kinds"].items()]
     yield from table(("kind", "counts", "wrong"), rows)
-    yield from commands([run])
 
 
 def _faults(about: Json) -> str:
@@ -160,11 +159,8 @@ def _faults(about: Json) -> str:
     return ", ".join(f"{_number(value)} {key.replace('_', ' ')}" for key, value in about.items() if key != "wrong")
 
 
-def flips() -> Iterator[str]:
+def flips(run: Json) -> Iterator[str]:
     """Damaged bytes."""
-    if (run := load("bitflips")) is None:
-        return
-    yield "### Damaged files\n"
     yield (
         "One bit flipped, a page of zeros, two pages swapped, a file cut short, in a random place of every kind of "
         "file. `missed` would be a hit that an undamaged directory would not give; there has to be none.\n"
@@ -174,24 +170,18 @@ def flips() -> Iterator[str]:
     yield from table(("file", *outcomes), rows)
     repairs = ", ".join(f"{count} {name}" for name, count in run["repairs"].items())
     yield f"{run['cases']:,} cases. What `funnel repair` made of those that `funnel verify` found: {repairs}.\n"
-    yield from commands([run])
 
 
-def loads() -> Iterator[str]:
+def loads(run: Json) -> Iterator[str]:
     """Open-loop load."""
-    for name, title in (("load", "Ten minutes of load"), ("load-hour", "An hour of load")):
-        if (run := load(name)) is None:
-            continue
-        yield f"### {title}\n"
-        head = ("times the capacity", "offered/s", "accepted/s", "p50 ms", "p99 ms", "refused with 503", "other errors")
-        yield from table(head, [_level(level) for level in run["levels"]])
-        beside = run["searches_beside_an_ingest"]
-        yield f"Searches beside an ingest at full speed: p99 {beside['p99_ratio']} times that of a quiet service.\n"
-        yield from (
-            f"- {'kept' if held else 'NOT KEPT'}: {promise.replace('_', ' ')}" for promise, held in run["kept"].items()
-        )
-        yield ""
-        yield from commands([run])
+    head = ("times the capacity", "offered/s", "accepted/s", "p50 ms", "p99 ms", "refused with 503", "other errors")
+    yield from table(head, [_level(level) for level in run["levels"]])
+    beside = run["searches_beside_an_ingest"]
+    yield f"Searches beside an ingest at full speed: p99 {beside['p99_ratio']} times that of a quiet service.\n"
+    yield from (
+        f"- {'kept' if held else 'NOT KEPT'}: {promise.replace('_', ' ')}" for promise, held in run["kept"].items()
+    )
+    yield ""
 
 
 def _level(level: Json) -> tuple[object, ...]:
@@ -200,38 +190,26 @@ def _level(level: Json) -> tuple[object, ...]:
     return level["multiple"], offered, accepted, took["p50"], took["p99"], f"{level['refused_share']:.1%}", errors
 
 
-def hostile() -> Iterator[str]:
+def hostile(run: Json) -> Iterator[str]:
     """Hostile, slow and broken clients."""
-    if (run := load("hostile")) is None:
-        return
-    yield "### Hostile clients\n"
     rows = [(case["promise"].split("\n")[0], case["seconds"], case["peak_growth_mib"]) for case in run["cases"]]
     yield from table(("promise", "seconds", "memory it took, MiB"), rows)
-    yield from commands([run])
 
 
-def starts() -> Iterator[str]:
+def starts(run: Json) -> Iterator[str]:
     """Cold starts."""
-    if (run := load("start")) is None:
-        return
-    yield "### A cold start\n"
     steps = sorted({key for start in run["starts"] for key, value in start.items() if isinstance(value, int | float)})
     rows = [(step.replace("_", " "), *(_number(start.get(step)) for start in run["starts"])) for step in steps]
     yield f"{run['documents']:,} documents of {run['dim']} numbers ({run['vectors']}), files out of the page cache.\n"
     yield from table(("", *(f"run {n}" for n in range(1, len(run["starts"]) + 1))), rows)
-    yield from commands([run])
 
 
-def fuzz() -> Iterator[str]:
+def fuzz(run: Json) -> Iterator[str]:
     """The long lane."""
-    if (run := load("long-tests")) is None:
-        return
-    yield "### All long tests\n"
     counts = Counter(result["status"] for result in run["results"])
     yield ", ".join(f"{count} {status}" for status, count in counts.items()) + "; figures of each:\n"
     rows = [(f"`{r['test'].removeprefix('tests/')}`", r["status"], _recorded(r)) for r in run["results"]]
     yield from table(("test", "status", "figures"), rows)
-    yield from commands([run])
 
 
 def _recorded(result: Json) -> str:
@@ -248,6 +226,17 @@ def commands(runs: Any) -> Iterator[str]:
 def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value or "")
 
+
+SECTIONS = (
+    ("power-loss", "Power failures", power),
+    ("faults", "Faults", faults),
+    ("bitflips", "Damaged files", flips),
+    ("load", "Ten minutes of load", loads),
+    ("load-hour", "An hour of load", loads),
+    ("hostile", "Hostile clients", hostile),
+    ("start", "A cold start", starts),
+    ("long-tests", "All long tests", fuzz),
+)
 
 if __name__ == "__main__":
     main()
