@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.client_http import Connection, checked
+from app.partial import whole
 
 Progress = Callable[[int, int], None]
 
@@ -27,12 +28,8 @@ class SnapshotCalls(Connection):
 
     def download_snapshot(self, name: str, path: Path, progress: Progress | None = None) -> None:
         """Write a snapshot to a file, which has its name only when it is whole. `progress` gets (bytes done, bytes)."""
-        partial = path.with_name(f"{path.name}.partial")
-        try:
+        with whole(path) as partial:
             self._patiently(lambda: self._download(name, partial, progress))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def delete_snapshot(self, name: str) -> None:
         """Delete a snapshot; ProblemError with status 404 when there is none."""

@@ -13,6 +13,7 @@ from typing import IO, Any, Protocol, cast
 import numpy as np
 
 from app.parquet import needs_pyarrow
+from app.partial import whole
 from app.records import format_of
 from app.rows import RecordError
 
@@ -39,19 +40,11 @@ def opened(target: str, with_vectors: bool) -> Iterator[Sink]:
         sys.stdout.buffer.flush()
         return
     kind = _kind(target)
-    path = Path(target)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            with closing(
-                Table(file, with_vectors) if kind == "parquet" else Lines(file, target.endswith(".gz"))
-            ) as sink:
-                yield sink
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(Path(target)) as partial, partial.open("wb") as file:
+        with closing(Table(file, with_vectors) if kind == "parquet" else Lines(file, target.endswith(".gz"))) as sink:
+            yield sink
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Lines:
