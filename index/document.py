@@ -133,6 +133,11 @@ def entries_of(metadata_json: str) -> tuple[Entry, ...]:
         raise InvalidDocument(str(error)) from None
 
 
+def is_embedded(content_hash: bytes) -> bool:
+    """Whether the vector of a document with this content hash is made from its text, not the user's own."""
+    return content_hash.endswith(NO_VECTOR)
+
+
 def text_hash(title: str | None, text: str) -> bytes:
     """The first 12 bytes of a content hash."""
     return _digest(12, title, text)

@@ -1,7 +1,6 @@
 """What a damaged directory still holds: documents and vectors that can stay, and those that are lost."""
 
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import numpy as np
 
 from index.codec import Codec, make_codec
 from index.connections import connect
-from index.document import NO_VECTOR, joined
+from index.document import is_embedded, joined
 from index.errors import StoreCorrupt
 from index.layout import Layout
 from index.matryoshka import check_vector, normalise
@@ -22,7 +21,7 @@ from index.salvage import Found, readable_documents, readable_state
 from index.seal import row_sums
 from index.space import Space
 from index.tables import State
-from index.vectors import CHECKSUM_BYTES
+from index.vectors import CHECKSUM_BYTES, row_checksum
 
 BATCH = 256  # texts embedded at a time
 
@@ -105,7 +104,7 @@ def _check_vectors(layout: Layout, findings: Findings, embed: Embed | None, prog
     codec, unsure, again = findings.codec, 0, []
     for row, raw, checksum in _rows(layout, findings.state, codec, list(findings.kept)):
         progress(row, findings.state.rows)
-        if zlib.crc32(raw, row & 0xFFFFFFFF) == checksum:
+        if row_checksum(raw, row) == checksum:
             continue
         if checksum in (None, 0) and has_norm(raw, codec):
             unsure += 1
@@ -113,7 +112,7 @@ def _check_vectors(layout: Layout, findings: Findings, embed: Embed | None, prog
         elif (mended := mended_row(raw, checksum or 0, row, codec)) is not None:
             findings.vectors[row] = mended
             findings.told.append(f"row {row}: one flipped bit was set back; checksum and norm agree again")
-        elif embed is not None and findings.kept[row].fields[3][-len(NO_VECTOR) :] == NO_VECTOR:
+        elif embed is not None and is_embedded(findings.kept[row].fields[3]):
             again.append(row)
         else:
             findings.lose(row, "its vector is damaged")

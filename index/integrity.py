@@ -1,13 +1,12 @@
 """What is read is checked: vectors against their checksums, scores against what unit vectors can have."""
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from index.errors import StoreCorrupt
 from index.seal import REPAIR
-from index.vectors import row_checksums
+from index.vectors import row_checksum, row_checksums
 from index.view import View
 
 BOUND = 1.01  # of an inner product of unit vectors, by the lossiest codec
@@ -18,7 +17,7 @@ def check_vectors(matrix: np.ndarray, checksums: np.ndarray, rows: Sequence[int]
     """Raise StoreCorrupt unless these rows of a mapped (n, row_bytes) matrix match their (n,) checksums."""
     expected = checksums[np.array(rows, dtype=np.int64)].tolist()
     pairs = zip(rows, expected, strict=True)
-    if wrong := [row for row, checksum in pairs if zlib.crc32(matrix[row], row & 0xFFFFFFFF) != checksum]:
+    if wrong := [row for row, checksum in pairs if row_checksum(matrix[row], row) != checksum]:
         raise damaged("vectors do not match their checksums", wrong)
 
 

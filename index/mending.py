@@ -4,7 +4,6 @@ That is proof enough: a row of 3 KB has 24,576 bits and a CRC-32, whose chance t
 million, and its norm has to agree as well; the hashes of a document have 96 and 128 bits.
 """
 
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from index.codec import Codec
 from index.documents import is_sound
 from index.seal import checksum_of
 from index.tables import State
+from index.vectors import row_checksum
 
 MOST_BYTES = 16_384  # of a document in which every bit is tried: some seconds
 INTEGER_BITS = 48  # of a number in the state
@@ -40,10 +40,9 @@ def mended_row(raw: bytes, checksum: int, row: int, codec: Codec) -> bytes | Non
     """
     if not any(raw):
         return None  # as where a file ends too early: many rows, none of them one bit from a unit vector
-    actual = zlib.crc32(raw, row & 0xFFFFFFFF)
-    if (actual ^ checksum).bit_count() <= 1:
+    if (row_checksum(raw, row) ^ checksum).bit_count() <= 1:
         return raw if has_norm(raw, codec) else None
-    found = one_bit(raw, lambda tried: zlib.crc32(tried, row & 0xFFFFFFFF) == checksum)
+    found = one_bit(raw, lambda tried: row_checksum(tried, row) == checksum)
     return found if found is not None and has_norm(found, codec) else None
 
 

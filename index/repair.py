@@ -21,7 +21,7 @@ import numpy as np
 
 from index.check import Report
 from index.database import Documents
-from index.document import NO_VECTOR, entries_of
+from index.document import entries_of, is_embedded
 from index.documents import INSERT, index_metadata
 from index.errors import StoreFormat
 from index.examining import Findings, examine
@@ -213,7 +213,7 @@ def _saved(layout: Layout, findings: Findings, found: Found) -> dict[str, Any]:
 
 def _own_vector(layout: Layout, findings: Findings, found: Found) -> np.ndarray | None:
     """The vector that the user gave, if it is whole; one of a model's is made again with the text."""
-    if (found.fields[3] or b"")[-len(NO_VECTOR) :] == NO_VECTOR:  # without a hash it is kept
+    if is_embedded(found.fields[3] or b""):  # without a hash it is kept
         return None
     paths = layout.vector_files(findings.state.generation)
     with closing(VectorFile(*paths, findings.codec, create=True)) as file:

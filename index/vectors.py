@@ -9,6 +9,7 @@ import mmap
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -148,6 +149,11 @@ def row_checksums(raw: np.ndarray, start: int) -> np.ndarray:
     return np.fromiter(
         (zlib.crc32(row, (start + i) & 0xFFFFFFFF) for i, row in enumerate(data)), dtype="<u4", count=len(data)
     )
+
+
+def row_checksum(raw: Any, row: int) -> int:
+    """The same of one row, (row_bytes,) uint8 or as many bytes."""
+    return zlib.crc32(raw, row & 0xFFFFFFFF)
 
 
 def _mapped(descriptor: int) -> np.ndarray:
