@@ -42,8 +42,9 @@ class Collection:
         self.vectors, self.queries, self.calibration, scores = files
         if not scores.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path, array in zip(files, _made(shape, data), strict=False):
-                np.save(path, array)
+            for path, array in zip(files, _made(shape, data, self.vectors), strict=False):
+                if not isinstance(array, np.memmap):  # else it is that file
+                    np.save(path, array)
             np.save(scores, exact_scores(np.load(self.vectors, mmap_mode="r"), np.load(self.queries)))
         self.scores: np.ndarray = np.load(scores)
         self.matrix = np.asarray(np.load(self.vectors, mmap_mode="r"))
@@ -81,12 +82,12 @@ def exact_scores(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return -np.sort(-best, axis=1)
 
 
-def _made(shape: Shape, data: Path | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Documents, queries, calibration queries."""
+def _made(shape: Shape, data: Path | None, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Documents, queries, calibration queries; documents that may be more than the memory are written to `path`."""
     if shape.name == "clusters":
         documents, asked = clusters(shape.rows, shape.queries + shape.calibration)
     else:
-        documents, asked = _real(shape, data)
+        documents, asked = _real(shape, data, path)
     if len(documents) < shape.rows or len(asked) < shape.queries + shape.calibration:
         raise ValueError(
             f"{shape.name} has {len(documents):,} rows and {len(asked):,} queries; asked for {shape.rows:,} rows and "
@@ -111,7 +112,7 @@ def units(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _real(shape: Shape, data: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def _real(shape: Shape, data: Path | None, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Embedded texts, drawn at random; from .cache/vectors when they were embedded before."""
     from recall_collections import load_case  # late: brings the model
 
@@ -121,7 +122,10 @@ def _real(shape: Shape, data: Path | None) -> tuple[np.ndarray, np.ndarray]:
     case = load_case(data, "debian-packages" if shape.name == "debian" else "all", model, None, None)
     rng = np.random.default_rng(0)
     if shape.name == "mixture":
-        return mixed(case.documents, shape.rows, rng), case.queries
+        size = (shape.rows, case.documents.shape[1])
+        made = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=size)
+        mix(case.documents, made, rng)
+        return made, units(case.queries)
     rows = np.sort(rng.permutation(len(case.documents))[: shape.rows])
     documents = units(case.documents[rows])
     if shape.name == "minilm":
@@ -130,17 +134,15 @@ def _real(shape: Shape, data: Path | None) -> tuple[np.ndarray, np.ndarray]:
     return documents, units(case.queries)
 
 
-def mixed(real: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Each a random point between two real vectors, perturbed by a tenth of its length, of norm 1."""
-    made = np.empty((rows, real.shape[1]), dtype=np.float32)
-    for start in range(0, rows, BLOCK):
-        size = min(BLOCK, rows - start)
+def mix(real: np.ndarray, made: np.ndarray, rng: np.random.Generator) -> None:
+    """Fill `made`: each row a random point between two real vectors, perturbed by a tenth of its length, of norm 1."""
+    for start in range(0, len(made), BLOCK):
+        size = min(BLOCK, len(made) - start)
         one, other = (real[np.sort(rng.integers(0, len(real), size))] for _ in range(2))
         other = other[rng.permutation(size)]
         share = rng.random((size, 1), dtype=np.float32)
         noise = rng.standard_normal((size, real.shape[1]), dtype=np.float32) * (0.1 / real.shape[1] ** 0.5)
         made[start : start + size] = units(share * one + (1 - share) * other + noise)
-    return made
 
 
 def principal_axes(vectors: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import numpy as np
 from benchmark_data import Collection
 from benchmark_memory import NoCap, capped, drop, on_disk
 from benchmark_process import Failed, Process
-from benchmark_ratios import Point, at_recall, frontier, worth_repeating
+from benchmark_ratios import at_recall, frontier
+from benchmark_subject import Measured, Subject, rounded
 from benchmark_systems import PEERS, Entry
 from harness import console
 
-LEAST_RECALL = 0.8  # settings with less are looked at once
 SURVEYED = 100  # queries of a setting in the survey
 LIMIT = 3.0  # seconds for the queries of a setting in a round
 COLD_QUERIES, COLD_RECALL = 100, 0.95
@@ -33,70 +33,6 @@ class Plan:
     per_round: int = 250
     throughput_seconds: float = 0.5
     threads: int = 2
-
-
-@dataclass
-class Measured:
-    """What is known of a setting; `throughputs` are searches a second of two threads, one number a round."""
-
-    setting: dict[str, Any]
-    recalls: list[np.ndarray] = field(default_factory=list)
-    surveyed: list[np.ndarray] = field(default_factory=list)
-    rounds: list[np.ndarray] = field(default_factory=list)  # nanoseconds of every search
-    waited: list[float] = field(default_factory=list)  # share of the time in want of a core
-    throughputs: list[float] = field(default_factory=list)
-
-    def point(self) -> Point:
-        """For the frontier."""
-        taken = self.rounds or self.surveyed
-        return Point(self.setting, self.recall, tuple(float(np.median(one)) / 1e9 for one in taken))
-
-    @property
-    def recall(self) -> float:
-        return float(np.concatenate(self.recalls).mean())
-
-    def to_json(self) -> dict[str, Any]:
-        """Figures: milliseconds, and by round for who compares."""
-        every = np.concatenate(self.rounds or self.surveyed) / 1e6
-        recalls = np.concatenate(self.recalls)
-        return {
-            "setting": self.setting,
-            "recall": round(self.recall, 5),
-            "recall_error": round(float(recalls.std() / len(recalls) ** 0.5), 5),
-            "queries": len(recalls),
-            "p50_ms": _rounded(np.percentile(every, 50)),
-            "p99_ms": _rounded(np.percentile(every, 99)),
-            "mean_ms": _rounded(every.mean()),
-            "medians_ms": [_rounded(np.median(one) / 1e6) for one in self.rounds or self.surveyed],
-            "throughput": [_rounded(one) for one in self.throughputs],
-            "waited_share": round(max(self.waited), 3),
-            "repeated": bool(self.rounds),
-        }
-
-
-class Subject:
-    """A system, its folder, and what was measured of it so far."""
-
-    def __init__(self, entry: Entry, folder: Path) -> None:
-        self.entry, self.folder = entry, folder
-        self.about: dict[str, Any] = {"name": entry.name, "mode": entry.mode, "kind": entry.kind}
-        self.about |= {"options": entry.options}
-        self.settings: dict[int, list[Measured]] = {}
-
-    @property
-    def failed(self) -> bool:
-        return "failed" in self.about
-
-    def repeated(self, k: int) -> list[Measured]:
-        """The settings that the rounds ask."""
-        kept = worth_repeating([one.point() for one in self.settings.get(k, [])], LEAST_RECALL)
-        return [one for one in self.settings.get(k, []) if any(one.setting is point.setting for point in kept)]
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything."""
-        asked = {k: [one for one in settings if one.recalls] for k, settings in self.settings.items()}
-        found = {str(k): [one.to_json() for one in settings] for k, settings in asked.items()}
-        return {**self.about, "settings": found}
 
 
 class Run:
@@ -149,7 +85,7 @@ class Run:
                 paths = {name: str(path) for name, path in given.items()} | {"folder": str(subject.folder)}
                 built = process("build", **paths, threads=len(self._cores))
             record.write_text(json.dumps(built))
-        subject.about["build"] = {name: _rounded(value) for name, value in json.loads(record.read_text()).items()}
+        subject.about["build"] = {name: rounded(value) for name, value in json.loads(record.read_text()).items()}
         subject.about["disk_bytes"] = on_disk(subject.folder)
 
     def _check_possible(self, subject: Subject) -> None:
@@ -173,7 +109,8 @@ class Run:
         with Process(subject.entry, 1, self._log(subject), group) as process:
             process("pin", cores=self._cores)  # pools of threads are made for all of them
             told = process("open", folder=str(subject.folder), queries=str(self._collection.queries))
-            subject.about["open_seconds"], subject.about["versions"] = _rounded(told["seconds"]), told["versions"]
+            subject.about |= {"open_seconds": rounded(told["seconds"]), "versions": told["versions"]}
+            subject.about["open_read_bytes"] = told["read_bytes"]
             self._pin(process, subject, 1)
             yield process
 
@@ -230,17 +167,14 @@ class Run:
             "setting": enough[0].setting,
             "recall": round(enough[0].recall, 5),
             "open_seconds": subject.about["open_seconds"],
-            "first_ms": _rounded(taken[0]),
-            "p50_ms": _rounded(np.percentile(taken, 50)),
-            "p99_ms": _rounded(np.percentile(taken, 99)),
-            "mean_ms": _rounded(taken.mean()),
-            "warm_p50_ms": None if warm is None else _rounded(warm.mean() * 1e3),
+            "open_read_bytes": subject.about["open_read_bytes"],
+            "first_ms": rounded(taken[0]),
+            "p50_ms": rounded(np.percentile(taken, 50)),
+            "p99_ms": rounded(np.percentile(taken, 99)),
+            "mean_ms": rounded(taken.mean()),
+            "warm_p50_ms": None if warm is None else rounded(warm.mean() * 1e3),
             "read_bytes_per_search": round(told["read_bytes"] / len(taken)),
         }
 
     def _log(self, subject: Subject) -> Path:
         return subject.folder.with_suffix(".log")
-
-
-def _rounded(value: Any) -> float:
-    return float(f"{float(value):.4g}")

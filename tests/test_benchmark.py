@@ -9,7 +9,7 @@ import benchmark_data
 import benchmark_run
 import numpy as np
 import pytest
-from benchmark_data import Collection, Shape, clusters, exact_scores, mixed, principal_axes, units
+from benchmark_data import Collection, Shape, clusters, exact_scores, mix, principal_axes, units
 from benchmark_ratios import Point, at_recall, frontier, ratio, worth_repeating
 from benchmark_run import Plan, Run
 from benchmark_systems import LEFT_OUT, SYSTEMS, Entry, chosen
@@ -90,7 +90,8 @@ def test_ratio() -> None:
 def test_synthetic_rows() -> None:
     """Mixtures have norm 1 and lie near the line of two rows; principal axes keep inner products."""
     rows, queries = clusters(300, 5, dim=32)
-    made = mixed(rows, 50, np.random.default_rng(0))
+    made = np.empty((50, 32), dtype=np.float32)
+    mix(rows, made, np.random.default_rng(0))
     np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, atol=1e-6)
     axes = principal_axes(rows)
     np.testing.assert_allclose((rows @ axes) @ (queries @ axes).T, rows @ queries.T, atol=1e-5)
