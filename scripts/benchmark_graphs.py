@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from benchmark_system import Rerank, Setting, System, depths, prefixes, shortlists
 
-LINKS, CONSTRUCTION = 16, 200
+LINKS, CONSTRUCTION = 16, 200  # hnswlib and usearch have 16 by default, too
 
 
 class Reranked(System):
@@ -58,13 +58,17 @@ class Hnswlib(Reranked):
 
     packages = ("hnswlib",)
 
+    def __init__(self, links: int = LINKS, **modes: bool) -> None:
+        super().__init__(**modes)
+        self._links = links
+
     def load(self) -> None:
         global hnswlib
         import hnswlib
 
     def make(self, vectors: np.ndarray, path: Path, threads: int) -> None:
         graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
-        graph.init_index(max_elements=len(vectors), M=LINKS, ef_construction=CONSTRUCTION)
+        graph.init_index(max_elements=len(vectors), M=self._links, ef_construction=CONSTRUCTION)
         graph.add_items(vectors, num_threads=threads)
         graph.save_index(str(path))
         path.with_suffix(".dim").write_text(str(vectors.shape[1]))

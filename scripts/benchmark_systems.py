@@ -54,6 +54,7 @@ SYSTEMS = (
     _faiss("faiss-ivfpq-refine", "two-stage", "Inverted", codes="PQ192x4fs", refine=True),
     _faiss("faiss-ivfrabitq-refine", "two-stage", "Inverted", codes="RaBitQfs", refine=True),
     Entry("hnswlib", "plain", "benchmark_graphs:Hnswlib"),
+    Entry("hnswlib-32", "plain", "benchmark_graphs:Hnswlib", {"links": 32}),
     Entry("hnswlib-funnel", "two-stage", "benchmark_graphs:Hnswlib", {"funnel": True}),
     Entry("usearch-f16", "plain", "benchmark_graphs:Usearch", {"codes": "f16"}),
     Entry("usearch-i8", "plain", "benchmark_graphs:Usearch", {"codes": "i8"}),
