@@ -106,7 +106,7 @@ def slow_uploads_everywhere(target: Target) -> Figures:
     try:
         for connection in connections:
             connection.sendall(target.head("POST", "/search", "content-length: 1000") + b"{")
-        time.sleep(0.5)
+        wait_until(lambda: target.post("/documents/count", b"{}")[0] == 503, IDLE_SECONDS)
         status, problem = target.post("/documents/count", b"{}")
         with target.connect() as probe:
             probe.sendall(target.head("GET", "/livez"))

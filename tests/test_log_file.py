@@ -135,4 +135,4 @@ def test_a_long_torn_end_is_read_once(log: Path) -> None:
     log.write_bytes(log.read_bytes() + torn)
     started = time.monotonic()
     assert check_log_file(log) == whole
-    assert time.monotonic() - started < 10  # summed up from all before it: half an hour
+    assert time.monotonic() - started < 60  # summed up from all before it: half an hour

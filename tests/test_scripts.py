@@ -64,7 +64,7 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
         env=clean_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -158,7 +158,7 @@ def free_port() -> int:
 
 
 def get(url: str | urllib.request.Request) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.load(answer)
 
 
@@ -247,4 +247,4 @@ def test_demo(start: Callable[..., Any], project: Path, record_property: Callabl
         request = urllib.request.Request(f"http://127.0.0.1:{port}/search", body, headers)
         assert "datetime.datetime.strptime" in {hit["id"] for hit in get(request)["results"]}
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0

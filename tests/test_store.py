@@ -230,7 +230,7 @@ def test_everything_at_once(tmp_path: Path, options: StoreOptions) -> None:
     stop.wait(2)
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     store.close()
     assert errors == []
     assert verify(tmp_path / "data").ok
