@@ -15,6 +15,12 @@ def unpack(packed: np.ndarray, rows: int) -> np.ndarray:
     return np.unpackbits(packed, count=rows, bitorder="little").view(bool)
 
 
+def between(packed: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """(stop - start,) bool of rows [start, stop)."""
+    first = start & ~7  # the byte that the rows begin in
+    return unpack(packed[first >> 3 :], stop - first)[start - first :]
+
+
 def count(packed: np.ndarray) -> int:
     """Number of rows set."""
     return int(np.bitwise_count(packed).sum())

@@ -103,7 +103,7 @@ class Build:
         full = read_block(source, start, stop)
         rows = turned(full, self.view.space.prefix_dim, self.rotation.matrix if self.rotation else None)
         if first:
-            alive = bits.unpack(source.live[start >> 3 :], stop - start)  # BLOCK is a multiple of 8
+            alive = bits.between(source.live, start, stop)
             self.energy += float(np.square(rows[alive], dtype=np.float64).sum())
             self.norm += float(np.square(full[alive], dtype=np.float64).sum())
         self.view = replace(self.view, shortlist=self.view.shortlist.appended(unit(rows)))

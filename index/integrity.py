@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from index import bits
 from index.errors import StoreCorrupt
 from index.seal import REPAIR
 from index.vectors import row_checksum, row_checksums
@@ -37,7 +38,7 @@ def read_block(view: View, start: int, stop: int) -> np.ndarray:
     wrong = row_checksums(raw, start) != view.checksums[start:stop]
     if not wrong.any():
         return view.codec.decode(raw)
-    alive = (view.live[np.arange(start, stop) >> 3] >> (np.arange(start, stop) & 7) & 1).astype(bool)
+    alive = bits.between(view.live, start, stop)
     if (wrong & alive).any():
         raise damaged("vectors do not match their checksums", (start + np.flatnonzero(wrong & alive)).tolist())
     return np.where(wrong[:, None], np.float32(0), view.codec.decode(raw))

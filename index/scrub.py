@@ -35,7 +35,7 @@ def scrub(view: View, documents: Documents, pause: Callable[[], None]) -> Scrubb
     seen, damaged = 0, set[int]()
     for start in range(0, view.rows, BLOCK):
         stop = min(start + BLOCK, view.rows)
-        live = bits.unpack(view.live[start >> 3 :], stop - start)
+        live = bits.between(view.live, start, stop)
         rows = start + np.flatnonzero(live)
         if len(rows):
             wrong = row_checksums(view.matrix[start:stop], start) != view.checksums[start:stop]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from index.bits import unpack
+from index.bits import between, unpack
 from index.graph import Graph
 
 MIN_TAIL = 1_024
@@ -115,9 +115,7 @@ class Shortlist:
         if allowed is None:
             places = top(scores, keep)
         else:
-            start = self.graph_rows & ~7  # the byte that the tail begins in
-            inside = unpack(allowed[start >> 3 :], self.rows - start)[self.graph_rows - start :]
-            positions = np.flatnonzero(inside)
+            positions = np.flatnonzero(between(allowed, self.graph_rows, self.rows))
             places = positions[top(scores[positions], keep)]
         return self.graph_rows + places, scores[places]
 

@@ -18,6 +18,14 @@ def test_pack_and_unpack_are_inverse(mask: list[bool]) -> None:
     assert bits.count(packed) == sum(mask)
 
 
+@settings(max_examples=100)
+@given(st.lists(st.booleans(), max_size=40), st.integers(0, 40), st.integers(0, 40))
+def test_rows_between_two(mask: list[bool], one: int, other: int) -> None:
+    """Wherever in a byte they begin and end; none at the end."""
+    start, stop = sorted(min(row, len(mask)) for row in (one, other))
+    assert bits.between(bits.pack(np.array(mask, dtype=bool)), start, stop).tolist() == mask[start:stop]
+
+
 @settings(max_examples=200)
 @given(st.data())
 def test_changed_sets_the_new_rows_and_clears_the_dead(data: st.DataObject) -> None:
