@@ -27,3 +27,9 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     db.execute("PRAGMA mmap_size=0")
     return db
+
+
+def discard(path: Path) -> None:
+    """Remove a SQLite file that nobody has open, and what SQLite may have left beside it."""
+    for left in path.parent.glob(f"{path.name}*"):
+        left.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from index import documents as table
 from index import seal
-from index.connections import connect
+from index.connections import connect, discard
 from index.document import entries_of
 from index.documents import BOTH, FIELDS, INSERT, Stored
 from index.integrity import damaged
@@ -115,9 +115,3 @@ class Copy:
 def _check(wrong: Sequence[int]) -> None:
     if wrong:
         raise damaged("documents do not match their hashes or the index of their ids, nothing was changed", wrong)
-
-
-def discard(path: Path) -> None:
-    """Remove such a file, and what SQLite may have left beside it."""
-    for left in path.parent.glob(f"{path.name}*"):
-        left.unlink(missing_ok=True)

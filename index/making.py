@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+from index.connections import discard
 from index.database import Documents
 from index.layout import Layout, sync_directory
 from index.tables import State
@@ -10,8 +11,7 @@ from index.tables import State
 def make_documents(layout: Layout, state: State) -> None:
     """Put an empty file with its tables and its state in place, durably."""
     temporary = layout.documents.with_suffix(".tmp")
-    for left in layout.collection.glob(f"{temporary.name}*"):  # with SQLite's journals, of an interrupted start
-        left.unlink()
+    discard(temporary)  # of an interrupted start
     with closing(Documents(temporary, state, readers=0)) as documents:
         documents.checkpoint()
     temporary.replace(layout.documents)

@@ -13,7 +13,8 @@ import numpy as np
 
 from index import bits
 from index.build import Build
-from index.copying import FILE, Copy, discard
+from index.connections import discard
+from index.copying import FILE, Copy
 from index.database import Documents
 from index.integrity import damaged
 from index.jobs import Generation
