@@ -11,13 +11,16 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def resident(processes: Iterable[int]) -> dict[str, int]:
-    """Resident bytes of these processes together, anonymous and file-backed apart (with shared memory)."""
+    """Resident bytes of these processes together, anonymous (with shared memory) and file-backed apart.
+
+    A page that several processes have counts for each in part (Linux's proportional set size).
+    """
     found = {"anonymous": 0, "file": 0}
     for process in processes:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
-        found["anonymous"] += KIB * kib["Anonymous"]
-        found["file"] += KIB * (kib["Rss"] - kib["Anonymous"])
+        found["anonymous"] += KIB * (kib["Pss_Anon"] + kib["Pss_Shmem"])
+        found["file"] += KIB * kib["Pss_File"]
     return found
 
 

@@ -74,10 +74,12 @@ SYSTEMS = (
     Entry("sqlite-vec-prefix", "two-stage", "benchmark_sqlite:SqliteVec", {"prefix": True}, "embedded"),
     Entry("funnel-server", "two-stage", "benchmark_served:FunnelServer", {}, "served", peer=False),
     Entry("chroma-server", "plain", "benchmark_served:ChromaServer", {}, "served"),
+    Entry("pgvector", "plain", "benchmark_pgvector:Pgvector", {"mode": "plain"}, "served"),
+    Entry("pgvector-half", "plain", "benchmark_pgvector:Pgvector", {"mode": "half"}, "served"),
+    Entry("pgvector-prefix", "two-stage", "benchmark_pgvector:Pgvector", {"mode": "prefix"}, "served"),
 )
 
 LEFT_OUT = {  # name -> why it is not in the table above
-    "pgvector": "PostgreSQL's extension is not in Debian 12, and nothing but package registries can be reached here",
     "Qdrant server, Milvus, Weaviate, Vespa": "their server binaries come from no package registry",
     "DiskANN": "diskannpy 0.7.0 pins numpy 1.25 and its disk index never finished loading (three settings tried)",
     "Intel SVS LeanVec": "stops with 'not supported on non-Intel hardware'; FAISS's wheel has no SVS class",
