@@ -16,54 +16,28 @@ from index_cases import GRAPH, documents, fill, numbered, opened, unit_vectors, 
 
 V, LATER = unit_vectors(120), unit_vectors(40, seed=5)
 CHILD = '''
-import os, shutil, signal, sys, traceback
+import os, shutil, sys
 from pathlib import Path
+from dying import die_at_each
 from index import copying, merger
 from test_compaction_crash import GRAPH, Writes, opened
 
 merger.MIN_MERGE = 20  # a graph of few rows
-folder, stride, steps = Path(sys.argv[1]), int(sys.argv[2]), 0
+folder, stride = Path(sys.argv[1]), int(sys.argv[2])
 
-def compact(path, last):
-    """Compact it while others write, and die at step `last`."""
-    def step(*_):
-        global steps
-        if steps == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        steps += 1
-
-    def around(owner, name):
-        real = getattr(owner, name)
-        def call(*arguments, **named):
-            step()
-            result = real(*arguments, **named)
-            step()
-            return result
-        setattr(owner, name, call)
-
+def compact(dying):
+    """Compact a copy while others write."""
+    path = folder / f"{dying.last:04}"
+    shutil.copytree(folder / "before", path)
     store = opened(path, GRAPH)
     writes = Writes(store)
-    for owner, name in ((os, "fsync"), (os, "posix_fallocate"), (Path, "replace"), (Path, "unlink")):
-        around(owner, name)
-    for name in ("add", "remove", "repaint", "state", "close"):
-        around(copying.Copy, name)
-    store._documents._writer.set_trace_callback(step)  # before BEGIN, UPDATE and COMMIT, and the checkpoint
-    try:
-        store.compact(writes)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    dying.around(os, "fsync", "posix_fallocate")
+    dying.around(Path, "replace", "unlink")
+    dying.around(copying.Copy, "add", "remove", "repaint", "state", "close")
+    store._documents._writer.set_trace_callback(dying.step)  # before BEGIN, UPDATE and COMMIT, and the checkpoint
+    store.compact(writes)
 
-for last in range(0, 10_000, stride):
-    path = folder / f"{last:04}"
-    shutil.copytree(folder / "before", path)
-    pid = os.fork()  # nothing has been opened yet: one thread
-    if not pid:
-        compact(path, last)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code != -signal.SIGKILL:  # it came to its end before that step
-        sys.exit(code)
+die_at_each(range(0, 10_000, stride), compact)
 '''
 
 

@@ -305,33 +305,21 @@ def test_interrupted_leaves_nothing(whole: Path, new: Path) -> None:
 
 
 CHILD = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
+from dying import die_at_each
 from index.restoring import restore
 import index.verify  # what is imported later would count as a step
 
-folder, steps = Path(sys.argv[1]), 0
+folder = Path(sys.argv[1])
 
-def around(owner, name, last):
-    real = getattr(owner, name)
-    def call(*arguments, **named):
-        global steps
-        steps += 1
-        if steps == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **named)
-    setattr(owner, name, call)
+def work(dying):
+    dying.before(os, "fsync", "rmdir", "unlink")
+    dying.before(Path, "rename", "mkdir")
+    with open(sys.argv[2], "rb") as file:
+        restore(file, folder / f"{dying.last:04}")
 
-for last in range(1, 200):
-    pid = os.fork()  # one thread
-    if not pid:
-        for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "mkdir"), (os, "rmdir"), (os, "unlink")):
-            around(owner, name, last)
-        with open(sys.argv[2], "rb") as file:
-            restore(file, folder / f"{last:04}")
-        os._exit(0)
-    if os.waitpid(pid, 0)[1] == 0:
-        break
+die_at_each(range(200), work)
 """
 
 

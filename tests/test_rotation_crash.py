@@ -13,54 +13,34 @@ from index_cases import GRAPH, fill, numbered, opened, random_rotation, unit_vec
 
 V = unit_vectors(1_300)
 CHILD = '''
-import os, shutil, signal, sys
+import os, shutil, sys
 from pathlib import Path
 import numpy as np
+from dying import die_at_each
 from index.rotation import QueryMap, Rotation
 from index_cases import GRAPH, fill, opened, random_rotation, unit_vectors
 
 folder, what = Path(sys.argv[1]), sys.argv[2]
 V = unit_vectors(1_300)[1_200:]
-steps = 0
 
-def change(path, last):
-    """Apply it, and die at step `last`."""
-    def step(*_):
-        global steps
-        if steps == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        steps += 1
-
-    def around(owner, name):
-        real = getattr(owner, name)
-        def call(*arguments, **named):
-            step()
-            result = real(*arguments, **named)
-            step()
-            return result
-        setattr(owner, name, call)
-
+def change(dying):
+    """Apply it to a copy."""
+    path = folder / f"{dying.last:04}"
+    shutil.copytree(folder / "before", path)
     store = opened(path, GRAPH)
     fill(store, V, start=1_200)  # what was acknowledged just before
-    for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (store._merger, "saved")):
-        around(owner, name)
-    store._documents._writer.set_trace_callback(step)  # before BEGIN, UPDATE and COMMIT
+    dying.around(os, "fsync")
+    dying.around(Path, "replace", "unlink")
+    dying.around(store._merger, "saved")
+    store._documents._writer.set_trace_callback(dying.step)  # before BEGIN, UPDATE and COMMIT
     if what == "rotate":
         store.rotate(Rotation(random_rotation(seed=1), (8,), "new"))
     elif what == "undo":
         store.rotate(None)
     else:
         store.set_query_map(QueryMap(np.eye(32) * 2))
-    os._exit(0)
 
-for last in range(10_000):
-    path = folder / f"{last:04}"
-    shutil.copytree(folder / "before", path)
-    pid = os.fork()  # nothing has been opened yet: one thread
-    if not pid:
-        change(path, last)
-    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
-        break  # it came to its end before that step
+die_at_each(range(10_000), change)
 '''
 
 

@@ -508,35 +508,22 @@ def test_deleted_ones_are_gone(store: Store) -> None:
 
 
 CHILD = """
-import os, shutil, signal, sys
-from dataclasses import replace
+import os, shutil, sys
 from pathlib import Path
+from dying import die_at_each
 from index_cases import opened
 
-folder, steps = Path(sys.argv[1]), 0
+folder = Path(sys.argv[1])
 
-def around(owner, name, last):
-    real = getattr(owner, name)
-    def call(*arguments, **named):
-        global steps
-        steps += 1
-        if steps == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **named)
-    setattr(owner, name, call)
-
-for last in range(1, 100):
-    path = folder / f"{last:04}"
+def work(dying):
+    path = folder / f"{dying.last:04}"
     shutil.copytree(folder / "before", path)
-    pid = os.fork()  # nothing has been opened yet: one thread
-    if not pid:
-        store = opened(path)
-        for owner, name in ((os, "fsync"), (os, "pread"), (os, "open"), (Path, "replace"), (Path, "unlink")):
-            around(owner, name, last)
-        store.snapshots.make(name="killed")
-        os._exit(0)
-    if os.waitpid(pid, 0)[1] == 0:
-        break
+    store = opened(path)
+    dying.before(os, "fsync", "pread", "open")
+    dying.before(Path, "replace", "unlink")
+    store.snapshots.make(name="killed")
+
+die_at_each(range(100), work)
 """
 
 
