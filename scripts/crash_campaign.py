@@ -6,7 +6,6 @@ directory is copied before each round, and the copy kept until the next round ha
 
 import contextlib
 import random
-import shutil
 import signal
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Any
 import crash_server
 from crash_checks import TOLERANCE, Embed, check_files, check_offline, check_server
 from crash_clients import UntilKilled, Writing
+from crash_copies import Copies
 from crash_known import DIM, PREFIX_DIM, Known, Lost
 from crash_offline import kill_offline
 from crash_searches import Searching
@@ -82,6 +82,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data, self.log = self.folder / "data", self.folder / "server.log"
+        self.copies = Copies(self.folder)
         self.environ = self.options.environ | {"FUNNEL_DATA_DIR": str(self.data)}
         forking = self.options.with_vectors and self.options.exec_every > 1
         self.nursery = Nursery(self.options.plant) if forking else None
@@ -93,32 +94,29 @@ class Campaign:
             while self.counts["kills"] < self.options.kills:
                 self._round(number)
                 number += 1
-            self._copy(number)
+            self.copies.make(number, self.known)
             with self._blamed(number - 1), self._checked(number, random.Random(0)) as server:
                 server.end(signal.SIGTERM)
-        shutil.rmtree(self._before(number - 1), ignore_errors=True)
+        self.copies.drop(number - 1)
 
     def _resumed(self, first: int | None) -> int:
         """The first round, `first` if it is given: with directory and knowledge as they were before the newest one."""
-        left = sorted(int(path.name.split("-")[1]) for path in self.folder.glob("before-*"))
-        if not left:
+        taken = self.copies.take_up()
+        if taken is None:
             return first or 0
-        shutil.rmtree(self.data, ignore_errors=True)
-        if (kept := self._before(left[-1]) / "data").exists():
-            shutil.copytree(kept, self.data)
-        self.known = Known.load(self._before(left[-1]) / "known.json")
-        return left[-1] if first is None else first
+        newest, self.known = taken
+        return newest if first is None else first
 
     def _round(self, number: int) -> None:
         rng = random.Random(f"{self.options.seed}/{number}")
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-        self._copy(number)
+        self.copies.make(number, self.known)
         with contextlib.ExitStack() as stack:
             with self._blamed(max(number - 1, 0)):
                 if rng.random() < TWICE:
                     self._killed_at_start(number, rng)
                 server = stack.enter_context(self._checked(number, rng))
-            shutil.rmtree(self._before(number - 1), ignore_errors=True)
+            self.copies.drop(number - 1)
             with self._blamed(number):
                 self._clients(server, kind, rng, f"{self.options.seed}/{number}")
         with self._blamed(number):
@@ -129,24 +127,13 @@ class Campaign:
         self.counts["acknowledged_changes"] = self.known.acknowledged
         self.told(self.counts)
 
-    def _copy(self, number: int) -> None:
-        before = self._before(number)
-        shutil.rmtree(before, ignore_errors=True)
-        before.mkdir()
-        if self.data.exists():
-            shutil.copytree(self.data, before / "data")
-        self.known.save(before / "known.json")
-
-    def _before(self, number: int) -> Path:
-        return self.folder / f"before-{number}"
-
     @contextlib.contextmanager
     def _blamed(self, number: int) -> Iterator[None]:
         """An error in here is that of this round."""
         try:
             yield
         except Exception as error:  # also what a client met: a time-out, an answer without a member
-            raise Failed(number, error, self._before(number)) from error
+            raise Failed(number, error, self.copies.before(number)) from error
 
     def _server(self, number: int) -> Server:
         """A server that is starting, forked or executed."""
