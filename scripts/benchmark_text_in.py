@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Searches by text over HTTP against the model's own time: latency of one client, throughput of many, the cache.
+
+A real server with the bundled model on a directory of synthetic documents; the queries are those of a collection, each
+asked once. In turns, one after the other: a search over HTTP, and in this process the forward pass of the same query
+(tokens to vector, without the tokenizer), by the packed model of the service and by transformers. Then rounds of one
+client and of many, keep-alive, and the last queries again, which the cache has. The bars are ratios within the run:
+the median of a search at most 1.25 times that of a forward pass, 16 clients at least 2.5 times the throughput of one,
+a repeated query in 2 ms.
+
+    ./scripts/benchmark_text_in.py --data ../shared/data/squad-dev --out docs/results/text-in.json
+    ./scripts/benchmark_text_in.py --data ../shared/data/squad-dev --documents 200 --turns 10 --seconds 0.5   # smoke
+"""
+
+import argparse
+import http.client
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from harness import Server, console, store_results
+
+from app.collections import read_collection
+from app.compose import load_composed
+from app.embedder import Embedder, load_embedder
+from app.settings import Settings, store_options
+from index.document import Document
+from index.store import Store
+
+LATENCY, THROUGHPUT, REPEATED_MS = 1.25, 2.5, 2.0  # the bars
+WARM_UP = 10
+LOAD = 4_096
+
+
+def fill(path: Path, embedder: Embedder, documents: int) -> None:
+    """A directory of documents with random unit vectors."""
+    rng = np.random.default_rng(0)
+    with Store.open(path, embedder.space, store_options(Settings())) as store:
+        for start in range(0, documents, LOAD):
+            size = min(LOAD, documents - start)
+            vectors = rng.standard_normal((size, embedder.space.dim), dtype=np.float32)
+            texts = [Document(f"d{row}", f"Document {row}.") for row in range(start, start + size)]
+            store.write(texts, dict(enumerate(vectors)))
+
+
+class Client:
+    """One connection that is kept."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def search(self, query: str) -> float:
+        """Milliseconds of a search; raises RuntimeError unless it is answered with results."""
+        body = json.dumps({"query": query})
+        began = time.perf_counter()
+        self._connection.request("POST", "/search", body, {"content-type": "application/json"})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        took = (time.perf_counter() - began) * 1e3
+        if answer.status != 200 or not json.loads(content)["results"]:
+            raise RuntimeError(f"{answer.status}: {content[:200]!r}")
+        return took
+
+
+@torch.inference_mode()
+def forward(model: Any, query: str) -> float:
+    """Milliseconds of the forward pass of one query."""
+    features = dict(model.preprocess([query]))
+    began = time.perf_counter()
+    model(features)
+    return (time.perf_counter() - began) * 1e3
+
+
+def latency(client: Client, models: dict[str, Any], queries: Iterator[str], turns: int) -> dict[str, Any]:
+    """Medians of a search and of the models' forward passes, in milliseconds, and their ratios."""
+    taken: dict[str, list[float]] = {"search": [], **{name: [] for name in models}}
+    for turn in range(turns + WARM_UP):
+        query = next(queries)
+        spent = {"search": client.search(query)} | {name: forward(model, query) for name, model in models.items()}
+        if turn >= WARM_UP:
+            for name, milliseconds in spent.items():
+                taken[name].append(milliseconds)
+    middle = {name: float(np.median(values)) for name, values in taken.items()}
+    ratios = {f"search / {name}": round(middle["search"] / middle[name], 3) for name in models}
+    return {"p50_ms": {name: round(value, 3) for name, value in middle.items()}, **ratios}
+
+
+def throughput(port: int, clients: int, queries: Iterator[str], seconds: float) -> float:
+    """Searches answered in a second, all clients together."""
+    chosen, until = list(queries), time.perf_counter() + seconds
+    shared = iter(chosen)
+
+    def ask() -> int:
+        client, answered = Client(port), 0
+        while time.perf_counter() < until and (query := next(shared, None)) is not None:
+            client.search(query)
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(clients) as pool:
+        began = time.perf_counter()
+        answered = sum(pool.map(lambda _: ask(), range(clients)))
+        return answered / (time.perf_counter() - began)
+
+
+def rounds(port: int, queries: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Searches a second of one client and of many, in turns; every round has queries of its own."""
+    rates: dict[str, list[float]] = {"one": [], "many": []}
+    shares = np.array_split(np.array(queries, dtype=object), 2 * arguments.rounds)
+    for number in range(arguments.rounds):
+        for place, (name, clients) in enumerate((("one", 1), ("many", arguments.clients))):
+            found = throughput(port, clients, iter(shares[2 * number + place].tolist()), arguments.seconds)
+            rates[name].append(round(found, 1))
+    ratios = [many / one for one, many in zip(rates["one"], rates["many"], strict=True)]
+    return {"clients": arguments.clients, "searches_per_second": rates, "times_one": round(float(np.median(ratios)), 2)}
+
+
+def main() -> None:
+    """Parse arguments, serve, ask, print, store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of a collection; its queries are asked")
+    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--turns", type=int, default=200, help="of search and forward pass")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5, help="of each round with one client, and with many")
+    parser.add_argument("--encode-threads", type=int, help="FUNNEL_ENCODE_THREADS, here and in the server")
+    parser.add_argument("--out", type=Path, help="store the results as JSON")
+    arguments = parser.parse_args()
+    queries = list(dict.fromkeys(read_collection(arguments.data).queries))
+    embedder = load_embedder(Settings(device="cpu"))
+    assert embedder is not None
+    if arguments.encode_threads:
+        torch.set_num_threads(arguments.encode_threads)
+    models = {"packed": embedder._queries.model, "transformers": load_composed(device="cpu")}  # type: ignore[attr-defined]
+    turns = arguments.turns + WARM_UP
+    threads = {"FUNNEL_ENCODE_THREADS": str(arguments.encode_threads)} if arguments.encode_threads else {}
+    with tempfile.TemporaryDirectory() as directory:
+        fill(Path(directory) / "data", embedder, arguments.documents)
+        began = time.perf_counter()
+        server = Server({"FUNNEL_DATA_DIR": f"{directory}/data", **threads}, Path(directory) / "server.log")
+        try:
+            server.wait()
+            client = Client(server.port)
+            client.search(queries[-1])
+            started = round(time.perf_counter() - began, 2)
+            found = latency(client, models, iter(queries[:turns]), arguments.turns)
+            found["repeated_p50_ms"] = round(float(np.median([client.search(q) for q in queries[:turns][-50:] * 4])), 3)
+            found["throughput"] = rounds(server.port, queries[turns:-1], arguments)
+        finally:
+            server.end()
+    bars = {"search / packed": LATENCY, "times_one": THROUGHPUT, "repeated_p50_ms": REPEATED_MS}
+    results = {"documents": arguments.documents, "vectors": "synthetic", "first_answer_seconds": started, **found}
+    console.print_json(data={**results, "bars": bars})
+    store_results(arguments.out, {**results, "bars": bars})
+
+
+if __name__ == "__main__":
+    main()
