@@ -12,9 +12,10 @@ CONSTRUCTION = 200
 
 
 class Faiss(System):
-    """An index of FAISS in one file, read into memory."""
+    """An index of FAISS in one file, read into memory, or `mapped`."""
 
     packages = ("faiss-cpu",)
+    mapped = False
 
     def load(self) -> None:
         global faiss
@@ -36,7 +37,8 @@ class Faiss(System):
 
     def open(self, folder: Path) -> None:
         faiss.omp_set_num_threads(1)
-        self._index = faiss.read_index(str(folder / "index.faiss"))
+        flags = faiss.IO_FLAG_MMAP_IFC if self.mapped else 0
+        self._index = faiss.read_index(str(folder / "index.faiss"), flags)
 
     def parameters(self, k: int, setting: Setting) -> Any:
         """What FAISS wants to know of a setting, for each search."""
@@ -94,8 +96,8 @@ class Graph(Faiss):
 class Funnel(Faiss):
     """IndexRefine over the first 64 numbers, of norm 1 again: HNSW with `links`, a scan without; one call a search."""
 
-    def __init__(self, links: int = 0, panorama: bool = False) -> None:
-        self._links, self._panorama = links, panorama
+    def __init__(self, links: int = 0, panorama: bool = False, mapped: bool = False) -> None:
+        self._links, self._panorama, self.mapped = links, panorama, mapped
 
     def make(self, dim: int, rows: int) -> Any:
         recipe = f"HNSW{self._links},Flat" if self._links else "Flat"

@@ -84,13 +84,13 @@ class Hnswlib(Reranked):
 
 
 class Usearch(Reranked):
-    """usearch, over codes of a type."""
+    """usearch, over codes of a type, read into memory or `mapped`."""
 
     packages = ("usearch",)
 
-    def __init__(self, codes: str, **modes: bool) -> None:
+    def __init__(self, codes: str, mapped: bool = False, **modes: bool) -> None:
         super().__init__(**modes)
-        self._codes = codes
+        self._codes, self._mapped = codes, mapped
 
     def load(self) -> None:
         global Index
@@ -108,7 +108,7 @@ class Usearch(Reranked):
         graph.save(str(path))
 
     def read(self, path: Path) -> None:
-        self._graph = Index.restore(str(path))
+        self._graph = Index.restore(str(path), view=self._mapped)
 
     def nearest(self, number: int, ef: int) -> Callable[[np.ndarray], np.ndarray]:
         self._graph.expansion_search = ef

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchmark_systems import PEERS, Entry
 WORKER = Path(__file__).with_name("benchmark_worker.py")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 QUIET = {"ANONYMIZED_TELEMETRY": "False", "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+PATIENCE = 4 * 3600.0  # seconds for an order; the longest is a build
 
 
 class Failed(Exception):
@@ -44,12 +46,16 @@ class Process:
         """Give an order and wait for its answer; raises Failed with the reason."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        too_long = threading.Timer(PATIENCE, self._process.kill)
+        too_long.start()
         try:
             self._process.stdin.write(json.dumps({"do": do, **given}) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
+        finally:
+            too_long.cancel()
         if not line:
             raise Failed(f"{do}: the process ended with {self._process.wait()}; see {self._log.name}")
         answer: Mapping[str, Any] = json.loads(line)

@@ -28,7 +28,7 @@ class Worker:
     """Holds the system; a method for every order."""
 
     def __init__(self, system: System) -> None:
-        self._system = system
+        self._system, self._ended = system, False
         self._queries = np.empty((0, 0), dtype=np.float32)
         self._before = {"anonymous": 0, "file": 0}
 
@@ -123,8 +123,10 @@ class Worker:
         return others if others is not None else beyond
 
     def end(self) -> None:
-        """Close the system."""
-        self._system.close()
+        """Close the system; once."""
+        if not self._ended:
+            self._ended = True
+            self._system.close()
 
     def _all(self) -> list[int]:
         return [os.getpid(), *self._system.processes()]
@@ -174,6 +176,7 @@ def main() -> None:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
+    worker.end()  # whoever gave orders is gone: leave no server behind
 
 
 if __name__ == "__main__":
