@@ -66,7 +66,8 @@ def section(name: str, results: Json) -> Iterator[str]:
     if busy > 0.05:
         yield f"The machine had other work: up to {busy:.0%} of a measurement was spent waiting for a core."
         yield ""
-    yield from source(results)
+    of_peers = {name: number for one in results["systems"] for name, number in one.get("versions", {}).items()}
+    yield from source({**results, "versions": {**results["versions"], **of_peers}})
 
 
 def _head(k: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def system(name: str, mode: str, factor: float) -> dict[str, Any]:
     cold = {"open_seconds": 1.0, "first_ms": 2.0, "p50_ms": 3.0, "p99_ms": 4.0, "read_bytes_per_search": 5_000}
     return {
         "name": name, "mode": mode, "kind": "library", "settings": {"10": asked}, "build": {"seconds": 3.0},
-        "memory": {"anonymous": 7_000_000, "file": 9_000_000}, "disk_bytes": 11_000_000, "cold": cold,
+        "memory": {"anonymous": 7_000_000, "file": 9_000_000}, "disk_bytes": 11_000_000, "cold": cold, "versions": {"peer": "7"},
     }  # fmt: skip
 
 
@@ -62,6 +62,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Not measured: `broken`: building: no room." in once
     assert "Left out: other (no package)." in once
     assert "up to 20% of a measurement was spent waiting" in once
+    assert "; here; numpy 2, peer 7." in once
     assert "| graph | 1.00 | 2.00 | 3.00 | 4.00 | 5 |" in once
     assert "the fastest plain peer are equal at about 10,000 rows" in once
     assert (tmp_path / "plots/benchmark-1000-k10.svg").is_file()
