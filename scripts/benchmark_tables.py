@@ -25,7 +25,7 @@ def points(system: dict[str, Any], k: str, figure: str) -> list[Point]:
 
 
 def compared(results: dict[str, Any]) -> dict[str, Any]:
-    """k -> target recall -> system -> milliseconds and throughput there, and both as ratios to ours."""
+    """k -> target recall -> system -> milliseconds and throughput there, both as ratios to ours, and its setting."""
     living = [system for system in results["systems"] if "failed" not in system]
     found: dict[str, Any] = {}
     for k in map(str, results["plan"]["ks"]):
@@ -36,7 +36,17 @@ def compared(results: dict[str, Any]) -> dict[str, Any]:
             found[k][str(target)] = {
                 name: _row(alone[name], both.get(name), alone.get(OURS), both.get(OURS)) for name in alone
             }
+            for system in living:
+                if system["name"] in alone:
+                    found[k][str(target)][system["name"]]["nearest"] = nearest(system, k, target)
     return found
+
+
+def nearest(system: dict[str, Any], k: str, target: float) -> dict[str, Any]:
+    """The fastest setting that was asked in all rounds and has this recall, as it was measured."""
+    enough = [one for one in system["settings"][k] if one["repeated"] and one["recall"] >= target]
+    best = min(enough, key=lambda one: one["p50_ms"])
+    return {name: best[name] for name in ("setting", "recall", "p50_ms", "p99_ms")}
 
 
 def _at(systems: list[dict[str, Any]], k: str, target: float, figure: str) -> dict[str, np.ndarray]:

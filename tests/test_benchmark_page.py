@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 def setting(recall: float, milliseconds: list[float], **given: int) -> dict[str, Any]:
     return {
-        "setting": given, "recall": recall, "medians_ms": milliseconds, "throughput": [500.0, 500.0, 500.0],
+        "setting": given, "recall": recall, "medians_ms": milliseconds, "p50_ms": milliseconds[0],
+        "p99_ms": 9.5, "throughput": [500.0, 500.0, 500.0],
         "repeated": True, "waited_share": 0.2,
     }  # fmt: skip
 
@@ -58,7 +59,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert once.endswith("\nafter\n")
     assert "old" not in once
     assert "### clusters (synthetic): 1,000 rows of 256" in once
-    assert "2.00 (2.00-2.00) |" in once
+    assert "2.00 (2.00-2.00) | 9.500 | 500 |" in once
     assert "Not measured: `broken`: building: no room." in once
     assert "Left out: other (no package)." in once
     assert "up to 20% of a measurement was spent waiting" in once
