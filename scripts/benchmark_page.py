@@ -72,16 +72,8 @@ def section(name: str, results: Json) -> Iterator[str]:
 
 def _head(k: str) -> tuple[str, ...]:
     at = (f"p50 ms at recall@{k} {target}, times ours" for target in SHOWN)
-    return (
-        f"k = {k}",
-        *at,
-        "p99 ms at 0.95",
-        "searches/s, 2 threads, 0.95",
-        "build s",
-        "anonymous MB",
-        "file MB",
-        "disk MB",
-    )
+    at_first = (f"p99 ms at {SHOWN[0]}", f"searches/s, 2 threads, {SHOWN[0]}")
+    return (f"k = {k}", *at, *at_first, "build s", "anonymous MB", "file MB", "disk MB")
 
 
 def _rows(results: Json, targets: Json) -> list[tuple[object, ...]]:

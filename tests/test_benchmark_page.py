@@ -26,7 +26,8 @@ def system(name: str, mode: str, factor: float) -> dict[str, Any]:
     cold = {"open_seconds": 1.0, "first_ms": 2.0, "p50_ms": 3.0, "p99_ms": 4.0, "read_bytes_per_search": 5_000}
     return {
         "name": name, "mode": mode, "kind": "library", "settings": {"10": asked}, "build": {"seconds": 3.0},
-        "memory": {"anonymous": 7_000_000, "file": 9_000_000}, "disk_bytes": 11_000_000, "cold": cold, "versions": {"peer": "7"},
+        "memory": {"anonymous": 7_000_000, "file": 9_000_000}, "disk_bytes": 11_000_000, "cold": cold,
+        "versions": {"peer": "7"},
     }  # fmt: skip
 
 
