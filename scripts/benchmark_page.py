@@ -94,10 +94,15 @@ def _row(system: Json, targets: Json) -> tuple[object, ...]:
         f"{name}, {system['mode']}",
         *(_cell(targets[target].get(name)) for target in SHOWN),
         "" if near is None else f"{near['p99_ms']:.3f}",
-        "" if throughput is None else f"{throughput:,.0f}",
+        "" if throughput is None else f"{throughput:,.0f}{_share(reached)}",
         f"{system['build']['seconds']:,.1f}",
         *(f"{one / MEGABYTE:,.0f}" for one in (memory["anonymous"], memory["file"], system["disk_bytes"])),
     )
+
+
+def _share(row: Json) -> str:
+    ratio = row.get("throughput_of_ours")
+    return "" if ratio is None else f", {ratio['value']:.2f} of ours"
 
 
 def _cell(row: Json | None) -> str:

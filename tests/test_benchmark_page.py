@@ -60,7 +60,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert once.endswith("\nafter\n")
     assert "old" not in once
     assert "### clusters (synthetic): 1,000 rows of 256" in once
-    assert "2.00 (2.00-2.00) | 9.500 | 500 |" in once
+    assert "2.00 (2.00-2.00) | 9.500 | 500, 1.00 of ours |" in once
     assert "Not measured: `broken`: building: no room." in once
     assert "Left out: other (no package)." in once
     assert "up to 20% of a measurement was spent waiting" in once
