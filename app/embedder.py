@@ -53,6 +53,19 @@ def load_embedder(settings: "Settings", rotated: Sequence[int] = ()) -> Embedder
     """
     if settings.model == "none":
         return None
+    if settings.model == "bundled" and on_cpu(settings.device):
+        from app.bundled_model import BundledEmbedder
+
+        return BundledEmbedder(settings, rotated)
     from app.model import load_model
 
     return load_model(settings, rotated)
+
+
+def on_cpu(device: str | None) -> bool:
+    """Whether a model runs on the processor, where one that is unset is chosen as sentence-transformers does."""
+    if device is not None:
+        return device == "cpu"
+    import torch
+
+    return not any(kind.is_available() for kind in (torch.cuda, torch.backends.mps, torch.xpu))

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from app.compose import compose
 from app.lane import quiet_loading
-from app.lexical import LexicalConcat, join
+from app.lexical import LexicalConcat
+from app.words import join
 
 Progress = Callable[[int, int], None]  # done, of all
 CHUNK = 2048  # texts in a file

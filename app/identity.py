@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
+from index.space import FingerprintValue
 
+TEXT_TEMPLATE = "title\\ntext"
 WEIGHT_FILES = (
     "*.safetensors",
     "pytorch_model*.bin",
@@ -29,10 +30,27 @@ class Origin:
     commit: str | None
 
 
+def fingerprint_of(
+    name: str, weights: str, query_prompt: str, document_prompt: str, max_tokens: int | None, layer_norm: bool = False
+) -> dict[str, FingerprintValue]:
+    """Everything that decides a vector, flat; the width is added by the space itself."""
+    return {
+        "model": name,
+        "weights": weights,
+        "query_prompt": query_prompt,
+        "document_prompt": document_prompt,
+        "text": TEXT_TEMPLATE,
+        "normalisation": "layer_norm, truncate, l2" if layer_norm else "truncate, l2",
+        "max_tokens": max_tokens,
+    }
+
+
 def find_origin(name: str, revision: str | None) -> Origin:
     """The folder and the commit behind a name that has been loaded: a folder or a hub id."""
     if Path(name).expanduser().is_dir():
         return Origin("folder", Path(name).expanduser(), None)
+    from huggingface_hub import try_to_load_from_cache  # late: the bundled model does without
+
     for file in ("modules.json", "config.json"):
         found = try_to_load_from_cache(name, file, revision=revision)
         if isinstance(found, str):

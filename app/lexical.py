@@ -5,22 +5,19 @@ body's (batch, d) sentence embedding into (batch, 2d): the embedding itself, and
 halves are normalised first and then scaled by the roots of their shares, so that the cosine of two outputs is the
 weighted mean of the two cosines.
 
-A token stands for two things in that sum. In the first `kinds` numbers for what it is like: the body's own embedding
-of it, projected; similar words are similar, and few numbers carry most of it. In the others for itself alone: a fixed
-vector of signs (random projection, Achlioptas 2003, "Database-friendly random projections"), so that the inner product
-of two texts is that of their bags of tokens, with an error of about 1 / sqrt(d - kinds). A token that occurs tf times
-weighs idf^power (k + 1) tf / (tf + k), the saturation of BM25 (Robertson and Zaragoza 2009, section 3.4).
+app/words.py says what the vectors of the tokens are, and what they weigh.
 """
 
 from typing import Any, Self, cast
 
-import numpy as np
 import torch
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.modules.module import Module
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
+
+from app.words import join, token_vectors, weights
 
 PLACE = ("token", "cache_folder", "revision", "local_files_only")  # where a saved model is looked for
 
@@ -69,17 +66,14 @@ class LexicalConcat(Module):
         if words.shape != (self.vocabulary, self.body_dim):
             expected, found = (self.vocabulary, self.body_dim), tuple(words.shape)
             raise ValueError(f"the lexical half expects word embeddings of shape {expected}, the body has {found}")
-        alike = self.kinship * normalize(words.float()) @ self.projection.to(words.device)
-        alone = torch.from_numpy(signs(self.vocabulary, self.body_dim - self.kinds)).to(words.device)
-        self.tokens.copy_(torch.cat([alike, normalize(alone)], dim=1))
+        self.tokens.copy_(token_vectors(words, self.projection, self.kinship))
 
     def words(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The unit sums (batch, body_dim) of (batch, tokens) ids; zero where no token carries weight."""
         read = attention_mask.bool()
         times = ((input_ids[:, :, None] == input_ids[:, None, :]) & read[:, None, :]).sum(dim=2)
-        # Each of the tf places of a token carries its part of the saturated weight.
-        weights = self.idf[input_ids].pow(self.power) * (self.saturation + 1) / (times + self.saturation) * read
-        return normalize(embedding_bag(input_ids, self.tokens, mode="sum", per_sample_weights=weights))
+        weighed = weights(self.idf[input_ids], times, self.power, self.saturation) * read
+        return normalize(embedding_bag(input_ids, self.tokens, mode="sum", per_sample_weights=weighed))
 
     def forward(self, features: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         meaning = features["sentence_embedding"]
@@ -102,22 +96,3 @@ class LexicalConcat(Module):
         module = cls(**cls.load_config(model_name_or_path, **place))
         loaded: Self = cls.load_torch_weights(model_name_or_path, model=module, **place)
         return loaded
-
-
-def join(meaning: Tensor, words: Tensor, share: float) -> Tensor:
-    """Both halves side by side, (n, d) and (n, d) -> (n, 2d); unit rows where neither half is zero."""
-    halves = (normalize(meaning) * (1.0 - share) ** 0.5, normalize(words) * share**0.5)
-    return torch.cat(halves, dim=-1)
-
-
-def signs(tokens: int, dim: int) -> np.ndarray:
-    """(tokens, dim) float32 of -1 and 1: the bits of SplitMix64 (Steele, Lea and Flood 2014) counted from 0."""
-    blocks = -(-dim // 64)
-    with np.errstate(over="ignore"):
-        state = np.arange(1, tokens * blocks + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
-    octets = state.astype("<u8").view(np.uint8).reshape(tokens, blocks * 8)
-    bits = np.unpackbits(octets, axis=1, bitorder="little")[:, :dim]
-    return 2 * bits.astype(np.float32) - 1

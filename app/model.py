@@ -8,18 +8,18 @@ import numpy as np
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
-from app.compose import BUNDLED, composed_id, load_composed, load_folder, read_config
+from app.bundle import BUNDLED, composed_id, read_config
+from app.compose import load_composed, load_folder
 from app.embedder import Embedded, ModelError
-from app.identity import find_origin, stated_widths, weights_id
+from app.identity import find_origin, fingerprint_of, stated_widths, weights_id
 from app.known_models import KnownModel, known_model
 from app.lane import Lane, max_tokens_of, prompts_of, quiet_loading, twin
-from app.packed_bert import pack
+from app.packed_body import packed_body
 from app.settings import Settings
 from app.widths import Widths, choose_widths
 from index.matryoshka import normalise
 from index.space import FingerprintValue, Space
 
-TEXT_TEMPLATE = "title\\ntext"
 # What loading a folder that is damaged, or is no model, has been seen to raise.
 BROKEN = (OSError, ValueError, ImportError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError)
 
@@ -41,7 +41,7 @@ class SentenceEmbedder:
         self.max_tokens = max_tokens_of(model)
         self.space = Space(widths.dim, widths.prefix_dim, fingerprint, widths.exact_only)
         self._layer_norm = layer_norm_first
-        body = pack(model)
+        body = packed_body(model)
         self._queries, self._documents = Lane(twin(model), body), Lane(model, body)
 
     def embed_documents(self, texts: Sequence[str]) -> Embedded:
@@ -104,17 +104,8 @@ def _widths(settings: Settings, model: SentenceTransformer, trained: Sequence[in
 
 
 def _fingerprint(model: SentenceTransformer, name: str, weights: str, known: KnownModel) -> dict[str, FingerprintValue]:
-    """Everything that decides a vector, flat; the width is added by the space itself."""
     prompts = prompts_of(model)
-    return {
-        "model": name,
-        "weights": weights,
-        "query_prompt": prompts["query"],
-        "document_prompt": prompts["document"],
-        "text": TEXT_TEMPLATE,
-        "normalisation": "layer_norm, truncate, l2" if known.layer_norm else "truncate, l2",
-        "max_tokens": max_tokens_of(model),
-    }
+    return fingerprint_of(name, weights, prompts["query"], prompts["document"], max_tokens_of(model), known.layer_norm)
 
 
 def _open(settings: Settings) -> SentenceTransformer:

@@ -1,86 +1,74 @@
 """BERT's forward pass for serving on a CPU: no padding, and weights laid out once for the processor.
 
 The tokens of a batch are joined end to end, so that no product is taken of padding; attention sees one text at a time,
-or several of the same length. Linear layers are oneDNN's with prepacked weights, which sentence-transformers reaches
-only through a compiler. Its vectors agree with those of transformers to about 1e-7, which is looked at before it is
-used. One thread of an EPYC took 0.47 of the time for a query, 0.5 for 16 and 0.8 for documents
-(scripts/benchmark_embedding.py).
+or several of the same length. Linear layers are oneDNN's with prepacked weights, which torch reaches by itself only
+through a compiler; what they compute is looked at before they are used. One thread of an EPYC took half the time of
+transformers for a query and for 16, and four fifths for documents (scripts/benchmark_embedding.py).
 """
 
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
-from transformers import BertModel
 
 TOKENS = 1_024  # computed together at most, unless one text has more: their activations stay in the cache
-TOLERANCE = 1e-4  # between token embeddings, which are of the size of 1
+TOLERANCE = 1e-4  # between products of the size of 1
 UNUSABLE = (RuntimeError, TypeError, AttributeError)  # what a torch whose kernels are others raises
-PROBES = ("a", "parse a date from text", "the wing of an aeroplane in a stream of air " * 4)
 Layer = Callable[[Tensor], Tensor]
 log = logging.getLogger(__name__)
-
-
-def pack(model: SentenceTransformer) -> Callable[..., Any] | None:
-    """A forward for the model's first module, a BERT in float32 on the CPU; None where that module's own has to do."""
-    first = model[0]
-    if not isinstance(first, Transformer) or not _fits(first):
-        return None
-    try:
-        packed = PackedBert(first.auto_model)
-        agrees = _agrees(model, packed)
-    except UNUSABLE as error:
-        log.warning("the model computes with transformers: %s", error)
-        return None
-    if not agrees:
-        log.warning("the model computes with transformers: packed weights give other vectors here")
-    return packed if agrees else None
 
 
 class PackedBert:
     """The layers of a BERT. Holds no state between calls: several threads may share one."""
 
-    def __init__(self, bert: BertModel) -> None:
-        words, config = bert.embeddings, bert.config
-        self._words, self._places = words.word_embeddings.weight.data, words.position_embeddings.weight.data
-        self._types, self._norm = words.token_type_embeddings.weight.data, _norm(words.LayerNorm)
-        self._layers = [_Layer(layer, config.num_attention_heads) for layer in bert.encoder.layer]
+    def __init__(self, state: Mapping[str, Tensor], heads: int, epsilon: float) -> None:
+        """`state` names float32 weights as transformers does: "embeddings.word_embeddings.weight" and so on."""
+        parts = _Parts(state, epsilon)
+        self._words = state["embeddings.word_embeddings.weight"]
+        # One text has one kind of tokens, the first of two.
+        kind = state["embeddings.token_type_embeddings.weight"][0]
+        self._places, self._norm = state["embeddings.position_embeddings.weight"] + kind, parts.norm("embeddings.")
+        depth = len({name.split(".")[2] for name in state if name.startswith("encoder.layer.")})
+        self._layers = [_Layer(parts, f"encoder.layer.{number}.", heads) for number in range(depth)]
 
-    def __call__(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Add "token_embeddings", (texts, tokens, width) float32 with zeros for padding, which is at the right."""
-        ids, read = features["input_ids"], features["attention_mask"].bool()
-        lengths: list[int] = read.sum(dim=1).tolist()
-        types = features.get("token_type_ids", torch.zeros_like(ids))
+    def tokens(self, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """(tokens, width) float32 of the ids (tokens,) of texts of these lengths end to end."""
         places = torch.cat([self._places[:length] for length in lengths])
-        tokens = self._norm(self._words[ids[read]] + self._types[types[read]] + places)
-        cut = list(parts(lengths))
-        rows = torch.split(tokens, [sum(part) for part in cut])
-        output = tokens.new_zeros(*ids.shape, tokens.shape[1])
-        output[read] = torch.cat([self._through(*one) for one in zip(rows, cut, strict=True)])
-        return {**features, "token_embeddings": output}
-
-    def _through(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
-        """All layers, for texts of these lengths end to end: (tokens, width) -> (tokens, width)."""
+        tokens = self._norm(self._words[ids] + places)
         for layer in self._layers:
             tokens = layer(tokens, lengths)
         return tokens
 
 
+class _Parts:
+    """Weights by their names, as functions."""
+
+    def __init__(self, state: Mapping[str, Tensor], epsilon: float) -> None:
+        self._state, self._epsilon, self._packed = state, epsilon, kernels_agree()
+
+    def linear(self, *names: str) -> Layer:
+        """x -> x @ weight.T + bias of layers side by side."""
+        weight, bias = (torch.cat([self._state[f"{name}.{part}"] for name in names]) for part in ("weight", "bias"))
+        return packed(weight, bias) if self._packed else lambda x: linear(x, weight, bias)
+
+    def norm(self, before: str) -> Layer:
+        """x -> its layer norm."""
+        weight, bias = (self._state[f"{before}LayerNorm.{part}"] for part in ("weight", "bias"))
+        return lambda x: layer_norm(x, weight.shape, weight, bias, self._epsilon)
+
+
 class _Layer:
-    def __init__(self, layer: Any, heads: int) -> None:
-        attention, inner = layer.attention, layer.attention.self
+    def __init__(self, parts: _Parts, name: str, heads: int) -> None:
+        inner, outer = f"{name}attention.self.", f"{name}attention.output."
         self._heads = heads
-        self._split = _linear(inner.query, inner.key, inner.value)
-        self._join, self._join_norm = _linear(attention.output.dense), _norm(attention.output.LayerNorm)
-        self._wide = _linear(layer.intermediate.dense)
-        self._narrow, self._norm = _linear(layer.output.dense), _norm(layer.output.LayerNorm)
+        self._split = parts.linear(f"{inner}query", f"{inner}key", f"{inner}value")
+        self._join, self._join_norm = parts.linear(f"{outer}dense"), parts.norm(outer)
+        self._wide, self._narrow = parts.linear(f"{name}intermediate.dense"), parts.linear(f"{name}output.dense")
+        self._norm = parts.norm(f"{name}output.")
 
     def __call__(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         tokens = self._join_norm(self._join(self._attend(self._split(tokens), lengths)) + tokens)
@@ -106,39 +94,28 @@ def parts(lengths: Sequence[int]) -> Iterator[list[int]]:
             yield part
             part = []
         part.append(length)
-    yield part
+    if part:
+        yield part
 
 
-def _linear(*layers: nn.Linear) -> Layer:
-    """x -> x @ weight.T + bias of layers side by side, with prepacked weights where oneDNN has kernels for them."""
-    weight, bias = torch.cat([one.weight.data for one in layers]), torch.cat([one.bias.data for one in layers])
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return lambda x: linear(x, weight, bias)
+def packed(weight: Tensor, bias: Tensor) -> Layer:
+    """x -> x @ weight.T + bias by oneDNN, which lays the weights out for its kernels."""
     kernels = torch.ops.mkldnn
-    packed = kernels._reorder_linear_weight(weight, None)
-    return lambda x: kernels._linear_pointwise(x, packed, bias, "none", [], "")
+    laid_out = kernels._reorder_linear_weight(weight, None)
+    return lambda x: kernels._linear_pointwise(x, laid_out, bias, "none", [], "")
 
 
-def _norm(layer: nn.LayerNorm) -> Layer:
-    shape, weight, bias, epsilon = layer.normalized_shape, layer.weight.data, layer.bias.data, layer.eps
-    return lambda x: layer_norm(x, shape, weight, bias, epsilon)
-
-
-def _fits(first: Transformer) -> bool:
-    """Whether this is a plain encoder whose every choice is the one made above."""
-    bert = first.auto_model
-    if type(bert) is not BertModel or bert.dtype != torch.float32 or bert.device.type != "cpu":
+def kernels_agree() -> bool:
+    """Whether packed products are those of torch here; False on other processors, and with a warning where not."""
+    if platform.machine() not in ("x86_64", "AMD64"):
         return False
-    config = bert.config
-    plain = config.hidden_act == "gelu" and not config.is_decoder and not config.output_hidden_states
-    placed = getattr(config, "position_embedding_type", "absolute") == "absolute"
-    return plain and placed and getattr(first.tokenizer, "padding_side", None) == "right"
-
-
-@torch.inference_mode()
-def _agrees(model: SentenceTransformer, packed: PackedBert) -> bool:
-    """Whether it gives the token embeddings that transformers gives, for texts of several lengths."""
-    features = model.preprocess(list(PROBES))
-    read = features["attention_mask"].bool()
-    expected = model[0](dict(features))["token_embeddings"][read]
-    return torch.allclose(packed(dict(features))["token_embeddings"][read], expected, atol=TOLERANCE, rtol=0)
+    given = torch.Generator().manual_seed(0)
+    weight, bias, x = (torch.randn(size, generator=given) for size in ((96, 48), (96,), (5, 48)))
+    try:
+        agree = torch.allclose(packed(weight, bias)(x), linear(x, weight, bias), atol=TOLERANCE, rtol=0)
+    except UNUSABLE as error:
+        log.warning("the model computes with unpacked weights, at up to twice the time: %s", error)
+        return False
+    if not agree:
+        log.warning("the model computes with unpacked weights: this torch multiplies packed ones to something else")
+    return agree

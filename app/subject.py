@@ -77,7 +77,7 @@ def shown_names(models: Sequence[str]) -> list[str]:
 
 def load_minilm() -> Subject:
     """The bundled model's body as it is: 384 dimensions, not trained for fewer."""
-    from app.compose import body_folder  # late: brings torch
+    from app.bundle import body_folder  # late: brings torch
 
     plain = {"model_revision": None, "dim": None, "prefix_dim": "auto", "allow_untrained_prefix": True}
     embedder = load_embedder(load_settings(model=str(body_folder()), **plain))

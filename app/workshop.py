@@ -10,8 +10,9 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from app.bundle import WEIGHTS, read_config
 from app.collections import Collection, is_collection, judgements_file, known_items, read_collection
-from app.compose import LEXICAL, WEIGHTS, load_body, read_config, save_parts
+from app.compose import LEXICAL, load_body, save_parts
 from app.features import FeatureCache, headless, idf_table, kinship_projection
 from app.lane import quiet_loading
 from app.model_card import write_card

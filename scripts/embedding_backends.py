@@ -1,6 +1,6 @@
 """Other ways to compute the body of the bundled model: ONNX Runtime and OpenVINO, in float32 and with 8-bit weights.
 
-Each takes the place of the body's forward, as app/packed_bert.py does; what comes after the body stays the same. The
+Each takes the place of the body's forward, as app/packed_body.py does; what comes after the body stays the same. The
 packages are no requirement of the project: a way whose package is missing says so.
 
     onnxruntime, onnx         (24 + 9 MB to download)   exported by torch, 8-bit by onnxruntime.quantization
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 
-from app.packed_bert import pack
+from app.packed_body import packed_body
 
 Body = Callable[..., dict[str, Any]]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -94,7 +94,7 @@ def openvino(model: SentenceTransformer, threads: int, small: bool = False) -> B
 
 def packed(model: SentenceTransformer, _: int) -> Body:
     """The project's own."""
-    body = pack(model)
+    body = packed_body(model)
     if body is None:
         raise RuntimeError("the packed model does not work here")
     return body

@@ -25,7 +25,8 @@ from scipy.stats import rankdata
 from sentence_transformers import SentenceTransformer
 from twins_page import write_page
 
-from app.compose import body_folder, load_folder
+from app.bundle import body_folder
+from app.compose import load_folder
 from app.similarity import ScoredPairs, cosines, read_scored_pairs
 from app.train import train
 from app.train_model import keep_layers, layers_of, open_base, width_of

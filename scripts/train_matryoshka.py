@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from app.bundle import BUNDLED
 from app.cli import main as funnel
-from app.compose import BUNDLED
 from app.training import HeadSettings
 from app.workshop import Scores, Workshop, WorkshopSettings
 

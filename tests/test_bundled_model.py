@@ -1,5 +1,7 @@
 """The bundled model itself: its files, its head, what it finds, and that it is an ordinary sentence-transformer."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
-from app.compose import BUNDLED, WEIGHTS, load_composed, read_config
-from app.embedder import Embedder, load_embedder
+from app.bundle import BUNDLED, WEIGHTS, read_config
+from app.compose import load_composed
+from app.embedder import Embedder, load_embedder, on_cpu
+from app.model import load_model
 from app.settings import Settings
 from index.matryoshka import prefixes
 
@@ -132,6 +136,34 @@ def test_a_saved_model_is_served_from_its_folder(embedder: Embedder, tmp_path: P
     assert loaded is not None
     assert loaded.matryoshka_dims == embedder.matryoshka_dims
     assert loaded.embed_queries(TEXTS) == pytest.approx(embedder.embed_queries(TEXTS), abs=1e-5)
+
+
+def test_the_service_computes_what_sentence_transformers_composes(embedder: Embedder) -> None:
+    """Same space, same vectors, same texts cut, whatever their length and characters."""
+    composed = load_model(Settings(device="cpu"))
+    texts = [*TEXTS, "", " ", "word " * 300, "\u4e2d\u6587 na\u00efve [SEP] ##ing", "e\u0301 \x01", "same " * 40] * 2
+    assert (composed.space, composed.max_tokens) == (embedder.space, embedder.max_tokens)
+    assert (composed.matryoshka_dims, composed.notice) == (embedder.matryoshka_dims, embedder.notice)
+    expected, found = composed.embed_documents(texts), embedder.embed_documents(texts)
+    assert np.abs(found.vectors - expected.vectors).max() < 1e-6
+    assert found.truncated.tolist() == expected.truncated.tolist()
+    assert np.abs(embedder.embed_queries(texts[:1]) - expected.vectors[:1]).max() < 1e-6
+    assert embedder.embed_documents([]).vectors.shape == (0, 768)
+
+
+def test_the_service_imports_no_transformers() -> None:
+    """They would take longer than everything else a start does."""
+    load = "from app.embedder import load_embedder; from app.settings import Settings; load_embedder(Settings())"
+    heavy = "{'transformers', 'sentence_transformers', 'sklearn', 'huggingface_hub'} & set(sys.modules)"
+    code = f"import sys, app.main; {load}.embed_queries(['a']); print({heavy} or 'light')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "light\n"
+
+
+def test_another_device_is_left_to_sentence_transformers() -> None:
+    """The packed model is one for processors."""
+    assert not on_cpu("cuda:0")
+    assert on_cpu("cpu")
 
 
 def test_both_lanes_run_at_the_same_time(embedder: Embedder) -> None:

@@ -10,7 +10,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch.nn.functional import normalize
 
-from app.lexical import LexicalConcat, join, signs
+from app.lexical import LexicalConcat
+from app.words import join, signs
 from tests.tiny_models import MAX_TOKENS, WORDS, save_body, tokenizer
 
 WIDTH = 16

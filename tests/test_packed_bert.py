@@ -7,10 +7,10 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from app import packed_bert
 from app.compose import load_composed
 from app.embedder import Embedder, load_embedder
-from app.packed_bert import TOKENS, pack, parts
+from app.packed_bert import TOKENS, parts
+from app.packed_body import packed_body
 from app.settings import Settings
 from tests.tiny_models import save_model, save_static
 
@@ -45,7 +45,7 @@ def test_vectors_are_those_of_transformers() -> None:
 def test_a_body_of_several_layers_and_other_widths(tmp_path: Path) -> None:
     """Nothing is taken for granted about the number of layers, heads or the width."""
     folder = save_model(tmp_path / "model", width=96, num_hidden_layers=3, num_attention_heads=4)
-    assert pack(SentenceTransformer(str(folder), device="cpu")) is not None
+    assert packed_body(SentenceTransformer(str(folder), device="cpu")) is not None
     assert served(folder).embed_queries(TEXTS) == pytest.approx(plainly(folder, TEXTS), abs=1e-6)
 
 
@@ -59,35 +59,37 @@ def test_parts_keep_the_order_and_the_bound() -> None:
 def test_another_kind_of_bert_keeps_its_own_code(tmp_path: Path, other: dict[str, object]) -> None:
     """Whatever the packed one does not know is left to transformers, with the same vectors as ever."""
     folder = save_model(tmp_path / "model", **other)
-    assert pack(SentenceTransformer(str(folder), device="cpu")) is None
+    assert packed_body(SentenceTransformer(str(folder), device="cpu")) is None
     assert served(folder).embed_queries(TEXTS) == pytest.approx(plainly(folder, TEXTS), abs=1e-6)
 
 
 def test_models_without_a_bert_or_in_other_numbers_keep_their_own_code(tmp_path: Path) -> None:
     """Static word vectors, and weights in 16 bits."""
-    assert pack(SentenceTransformer(str(save_static(tmp_path / "static")), device="cpu")) is None
-    assert pack(load_composed(device="cpu").to(torch.bfloat16)) is None
+    assert packed_body(SentenceTransformer(str(save_static(tmp_path / "static")), device="cpu")) is None
+    assert packed_body(load_composed(device="cpu").to(torch.bfloat16)) is None
 
 
-def test_kernels_that_compute_something_else_are_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+class Wrong:
+    """Kernels whose products are off by a thousandth."""
+
+    def __init__(self) -> None:
+        self._exact = torch.ops.mkldnn
+
+    def __getattr__(self, name: str) -> object:
+        kernel = getattr(self._exact, name)
+        return kernel if name == "_reorder_linear_weight" else lambda *given: kernel(*given) * 1.001
+
+
+@pytest.mark.parametrize("kernels", [Wrong(), torch.ops.no_such_library], ids=["wrong", "missing"])
+def test_kernels_that_are_not_there_or_compute_something_else_are_not_used(
+    kernels: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A product that is off by a thousandth is noticed before anything is embedded with it, and told."""
-    folder, exact = save_model(tmp_path / "model"), packed_bert._linear
-    monkeypatch.setattr(packed_bert, "_linear", lambda *layers: lambda x: exact(*layers)(x) * 1.001)
-    assert served(folder).embed_queries(TEXTS) == pytest.approx(plainly(folder, TEXTS), abs=1e-6)
-    assert "packed weights give other vectors here" in caplog.text
-
-
-def test_a_torch_without_these_kernels_is_served_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A missing operator is told, and transformers computes."""
+    """It is noticed before anything is embedded with them, and told; torch's own products take their place."""
     folder = save_model(tmp_path / "model")
-    monkeypatch.setattr(torch.ops, "mkldnn", torch.ops.no_such_library)
+    monkeypatch.setattr(torch.ops, "mkldnn", kernels)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert served(folder).embed_queries(TEXTS) == pytest.approx(plainly(folder, TEXTS), abs=1e-6)
-    assert "no_such_library" in caplog.text
+    assert "computes with unpacked weights" in caplog.text
 
 
 def test_other_processors_compute_with_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
