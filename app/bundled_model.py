@@ -45,12 +45,28 @@ class BundledEmbedder:
         self._load_body(given["projection"].float())
 
     def embed_documents(self, texts: Sequence[str]) -> Embedded:
-        read = self._tokenizer.encode_batch_fast(list(texts))
+        read = self.read(texts)
         truncated = np.array([bool(one.overflowing) for one in read], dtype=bool)
-        return Embedded(self._embed(read), truncated)
+        return Embedded(self.compute(read), truncated)
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
-        return self._embed(self._tokenizer.encode_batch_fast(list(texts)))
+        return self.compute(self.read(texts))
+
+    def read(self, texts: Sequence[str]) -> list[Encoding]:
+        """The tokens of each text."""
+        return self._tokenizer.encode_batch_fast(list(texts))
+
+    @torch.inference_mode()
+    def compute(self, read: list[Encoding]) -> np.ndarray:
+        """(n, dim) float32 unit rows; texts of about the same length are computed together."""
+        vectors = np.empty((len(read), len(self._head)), dtype=np.float32)
+        order = sorted(range(len(read)), key=lambda i: len(read[i]))
+        start = 0
+        for lengths in parts([len(read[i]) for i in order]):
+            chosen = order[start : start + len(lengths)]
+            start += len(lengths)
+            vectors[chosen] = self._vectors([read[i].ids for i in chosen], lengths).numpy()
+        return normalise(vectors[:, : self.space.dim])
 
     def _load_body(self, projection: Tensor) -> None:
         folder = body_folder()
@@ -61,19 +77,7 @@ class BundledEmbedder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._config["max_tokens"])
 
-    @torch.inference_mode()
-    def _embed(self, read: list[Encoding]) -> np.ndarray:
-        """(n, dim) float32 unit rows; texts of about the same length are computed together."""
-        vectors = np.empty((len(read), len(self._head)), dtype=np.float32)
-        order = sorted(range(len(read)), key=lambda i: len(read[i]))
-        start = 0
-        for lengths in parts([len(read[i]) for i in order]):
-            chosen = order[start : start + len(lengths)]
-            start += len(lengths)
-            vectors[chosen] = self._compute([read[i].ids for i in chosen], lengths).numpy()
-        return normalise(vectors[:, : self.space.dim])
-
-    def _compute(self, texts: list[list[int]], lengths: list[int]) -> Tensor:
+    def _vectors(self, texts: list[list[int]], lengths: list[int]) -> Tensor:
         """(texts, 768): meaning and words side by side, through the head."""
         ids = [torch.tensor(text) for text in texts]
         tokens = torch.split(self._body.tokens(torch.cat(ids), lengths), lengths)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """How fast the bundled model embeds: transformers, the packed body of the service, ONNX Runtime and OpenVINO.
 
-Every backend computes the same body, all else being the same, in one process, one after the other in turns: for one
-query, for 16, and for documents. Reported are milliseconds of wall clock and of processor, medians, and how many times
-faster than transformers, by processor time with one thread (which other programs on the machine change little) and by
-wall clock with more. Then where a query's time goes, and with --quality what a backend loses in nDCG@10.
+Every backend computes the body of the same model, and "service" all of it as the service does, in one process, in
+turns: one query, 16, and documents. Reported are milliseconds of wall clock and of processor, medians, and how many
+times faster than transformers: by processor time with one thread, which other programs change little, else by wall
+clock. Then where a query's time goes, and with --quality what a backend loses in nDCG@10.
 
     ./scripts/benchmark_embedding.py --data ../shared/data/squad-dev --out docs/results/embedding.json
     ./scripts/benchmark_embedding.py --data ../shared/data/squad-dev --quality ../shared/data/squad-dev
@@ -25,9 +25,9 @@ from embedding_backends import BACKENDS
 from harness import console, store_results
 from rich.table import Table
 
+from app.bundled_model import BundledEmbedder
 from app.collections import Collection, read_collection
 from app.compose import load_composed
-from app.embedder import load_embedder
 from app.encoder import Encoder
 from app.lane import quiet_loading, twin
 from app.relevance import best, judged
@@ -35,11 +35,15 @@ from app.settings import Settings
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 Taken = dict[str, list[tuple[float, float]]]
-SOME = 16
+SOME, SERVICE = 16, "service"
 
 
 def backend(name: str, threads: int) -> Embed:
     """Texts -> (n, 768) unit rows, by a backend of that many threads."""
+    if name == SERVICE:
+        torch.set_num_threads(threads)
+        embedder = BundledEmbedder(Settings())
+        return embedder.embed_queries
     with quiet_loading():
         model = load_composed(device="cpu").eval()
     make, batch = BACKENDS[name]
@@ -97,22 +101,22 @@ def speeds(ways: dict[str, Embed], threads: int, data: Collection, arguments: ar
 
 def steps(query: str, repeat: int) -> dict[str, dict[str, float]]:
     """Where the time of one query goes in the service's embedder, and what its thread adds."""
-    embedder = load_embedder(Settings(device="cpu"))
-    assert embedder is not None
-    model = embedder._queries.model  # type: ignore[attr-defined]
+    embedder = BundledEmbedder(Settings())
     encoder, loop = Encoder(embedder, 8, 8, query_cache=0), asyncio.new_event_loop()
     again = Encoder(embedder, 8, 8, query_cache=8)
+    read = embedder.read([query])
+    ids = [torch.tensor(one.ids) for one in read]
+    lengths = [len(one) for one in ids]
     with torch.inference_mode():
-        inputs = [dict(model.preprocess([query]))]
-        for module in model:
-            inputs.append(dict(module(dict(inputs[-1]))))
-        names = ("transformer", "pooling", "lexical half", "head", "normalise")
-        calls: dict[str, Callable[[], Any]] = {"tokenizer": lambda: model.preprocess([query])}
-        for name, module, given in zip(names, model, inputs, strict=False):
-            calls[name] = partial(lambda module, given: module(dict(given)), module, given)
-        calls["embed_queries"] = lambda: embedder.embed_queries([query])
-        calls["through the worker's thread"] = lambda: loop.run_until_complete(encoder.queries([query]))
-        calls["from the cache"] = lambda: loop.run_until_complete(again.queries([query]))
+        calls: dict[str, Callable[[], Any]] = {
+            "tokenizer": lambda: embedder.read([query]),
+            "transformer": lambda: embedder._body.tokens(ids[0], lengths),
+            "words": lambda: embedder._words(ids, lengths),
+            "all but the tokenizer": lambda: embedder.compute(read),
+            "all of it": lambda: embedder.embed_queries([query]),
+            "through the encoder's thread": lambda: loop.run_until_complete(encoder.queries([query])),
+            "from the cache": lambda: loop.run_until_complete(again.queries([query])),
+        }
         found = medians(in_turns(calls, repeat))
     encoder.close()
     again.close()
@@ -157,7 +161,9 @@ def main() -> None:
     """Parse arguments, measure, print, store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of a collection: queries and documents")
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    parser.add_argument(
+        "--backends", nargs="+", metavar="NAME", choices=[*BACKENDS, SERVICE], default=[*BACKENDS, SERVICE]
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeat", type=int, default=40, help="turns for one query; fewer for more texts")
     parser.add_argument("--documents", type=int, default=32, help="documents embedded together")
