@@ -57,6 +57,9 @@ class Funnel(System):
     def rows(self, found: Any) -> Any:
         return (int(hit.doc_id) for hit in found[0].hits)
 
+    def stages(self, found: Any) -> dict[str, float]:
+        return dict(found[0].timing_ms)
+
     def close(self) -> None:
         if hasattr(self, "_store"):
             self._store.close()

@@ -9,6 +9,7 @@ from figures import table
 
 AT = ("0.95", "0.99")
 GROUPS = {"plain": ("plain",), "two-stage": ("two-stage",), "floor": ("floor",)}
+STAGES = ("shortlist", "rerank", "documents")
 Json = Mapping[str, Any]
 
 
@@ -29,6 +30,26 @@ def growth(found: Sequence[Json]) -> Iterator[str]:
                 if told := crossover({size: row[mode][1] for size, row in rows.items() if mode in row}):
                     yield f"At recall {target} ours and the fastest {mode} peer are equal at about {told:,.0f} rows."
                     yield ""
+
+
+def stages(found: Sequence[Json]) -> Iterator[str]:
+    """A table of our own: where the milliseconds of a search go at every size, at the default setting, k = 10."""
+    rows = [row for one in found if (row := _stages(one)) is not None]
+    if rows:
+        yield "### Where our time goes, default setting, k = 10"
+        yield ""
+        yield from table(("collection, rows", "recall", "p50 ms", "mean ms", *STAGES, "outside of them"), rows)
+
+
+def _stages(results: Json) -> tuple[object, ...] | None:
+    ours = next((one for one in results["systems"] if one["name"] == OURS), {"settings": {}})
+    default = next((one for one in ours["settings"].get("10", []) if not one["setting"]), None)
+    if default is None or results["memory_cap"]:
+        return None
+    taken = [default["stages_ms"][name] for name in STAGES]
+    about, rest = results["collection"], default["mean_ms"] - sum(taken)
+    shown = (f"{value:.3f}" for value in (default["p50_ms"], default["mean_ms"], *taken, rest))
+    return (f"{about['name']}, {about['rows']:,}", f"{default['recall']:.4f}", *shown)
 
 
 def fastest(results: Json, target: str) -> dict[str, tuple[str, float]]:

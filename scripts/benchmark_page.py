@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark_growth import growth
+from benchmark_growth import growth, stages
 from benchmark_plot import plot
 from benchmark_tables import MEGABYTE, TARGETS
 from figures import source, table
@@ -27,7 +27,8 @@ def write() -> None:
         raise ValueError(f"{PAGE} must have each of its marks once: {BEGIN} and {END}")
     found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("benchmark-*.json"))]
     lines = [line for name, results in found for line in section(name, results)]
-    made = "\n".join([*growth([results for _, results in found]), *lines])
+    every = [results for _, results in found]
+    made = "\n".join([*growth(every), *stages(every), *lines])
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}")
 

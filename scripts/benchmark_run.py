@@ -75,7 +75,8 @@ class Run:
 
     def _build(self, subject: Subject) -> None:
         record = subject.folder.with_suffix(".json")
-        if not (self._reuse and record.exists()):
+        subject.about["reused"] = self._reuse and record.exists()
+        if not subject.about["reused"]:
             self._check_possible(subject)
             shutil.rmtree(subject.folder, ignore_errors=True)
             subject.folder.mkdir(parents=True)
@@ -141,7 +142,9 @@ class Run:
 
     def _asked(self, process: Process, one: Measured, k: int, first: int, number: int) -> np.ndarray:
         given = {"first": first, "number": number, "limit": LIMIT, "out": str(self._scratch)}
-        one.waited.append(process("measure", k=k, setting=one.setting, **given))
+        told = process("measure", k=k, setting=one.setting, **given)
+        one.waited.append(told["waited"])
+        one.stages.append(told["stages"])
         return self._recalled(one, k, first)
 
     def _recalled(self, one: Measured, k: int, first: int) -> np.ndarray:

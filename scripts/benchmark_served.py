@@ -142,6 +142,9 @@ class FunnelServer(Served):
     def names(self, answer: Any) -> list[str]:
         return [hit["id"] for hit in answer["results"]]
 
+    def stages(self, found: bytes) -> dict[str, float]:
+        return {name: taken or 0.0 for name, taken in json.loads(found)["timing_ms"].items()}
+
 
 class ChromaServer(Served):
     """`chroma run` on a directory made by Chroma in process; vectors in as lists of numbers, which it asks for."""

@@ -21,6 +21,7 @@ class Measured:
     rounds: list[np.ndarray] = field(default_factory=list)  # nanoseconds of every search
     waited: list[float] = field(default_factory=list)  # share of the time in want of a core
     throughputs: list[float] = field(default_factory=list)
+    stages: list[dict[str, float]] = field(default_factory=list)  # mean milliseconds, where the system tells
 
     def point(self) -> Point:
         """For the frontier."""
@@ -46,6 +47,7 @@ class Measured:
             "medians_ms": [rounded(np.median(one) / 1e6) for one in self.rounds or self.surveyed],
             "throughput": [rounded(one) for one in self.throughputs],
             "waited_share": round(max(self.waited), 3),
+            "stages_ms": {name: rounded(np.mean([one[name] for one in self.stages])) for name in self.stages[0]},
             "repeated": bool(self.rounds),
         }
 

@@ -56,6 +56,10 @@ class System(ABC):
         """Row numbers of an answer; not timed."""
         return found
 
+    def stages(self, found: Any) -> dict[str, float]:
+        """Milliseconds of the stages of a search, where its answer tells them; not timed."""
+        return {}
+
     def processes(self) -> list[int]:
         """Other processes that do its work, as a server is."""
         return []

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmark_memory import peak, read_bytes, resident
 from benchmark_system import System
 
 WARM_UP = 20  # searches before those that count
+PATIENCE = 60.0  # seconds for the first search of each thread
 LARGE = 8_000_000_000  # bytes of vectors that are given to a build as a memory map
 
 
@@ -63,11 +65,13 @@ class Worker:
             for task in Path(f"/proc/{process}/task").iterdir():
                 os.sched_setaffinity(int(task.name), cores)
 
-    def measure(self, k: int, setting: dict[str, Any], first: int, number: int, limit: float, out: str) -> float:
+    def measure(
+        self, k: int, setting: dict[str, Any], first: int, number: int, limit: float, out: str
+    ) -> dict[str, Any]:
         """Ask queries one after the other until `limit` seconds are over; saves rows and nanoseconds.
 
         The first searches, which fill caches, do not count. Returns the share of the time that this thread was ready to
-        run and had no core: 0 on a machine with nothing else to do.
+        run and had no core (0 on a machine with nothing else to do), and the mean milliseconds of a system's stages.
         """
         search = self._system.searcher(k, setting)
         prepared = [self._system.prepare(query) for query in self._asked(first, number)]
@@ -77,7 +81,8 @@ class Worker:
         taken, found = self._timed(search, prepared, limit)
         waited = (_waited() - waited) / (time.perf_counter_ns() - began)
         np.savez(out, rows=self._rows(found, k), nanoseconds=np.array(taken))
-        return waited
+        told = [self._system.stages(answer) for answer in found]
+        return {"waited": waited, "stages": {name: float(np.mean([one[name] for one in told])) for name in told[0]}}
 
     def cold(self, k: int, setting: dict[str, Any], number: int, out: str) -> dict[str, Any]:
         """The first queries after `open`, none before them; bytes read from the device for them."""
@@ -92,7 +97,7 @@ class Worker:
         """Searches a second of so many threads that ask at the same time."""
         search = self._system.searcher(k, setting)
         parts = [[self._system.prepare(query) for query in self._queries[place::threads]] for place in range(threads)]
-        done, ready = [0] * threads, threading.Barrier(threads + 1)
+        done, ready = [0] * threads, threading.Barrier(threads + 1, timeout=PATIENCE)
 
         def ask(place: int) -> None:
             mine = parts[place]
@@ -103,16 +108,15 @@ class Worker:
                 done[place] += 1
 
         ended = threading.Event()
-        running = [threading.Thread(target=ask, args=(place,), daemon=True) for place in range(threads)]
-        for thread in running:
-            thread.start()
-        ready.wait()
-        began = time.perf_counter()
-        time.sleep(seconds)
-        total, took = sum(done), time.perf_counter() - began
-        ended.set()
-        for thread in running:
-            thread.join()
+        with ThreadPoolExecutor(threads) as pool:
+            running = [pool.submit(ask, place) for place in range(threads)]
+            ready.wait()
+            began = time.perf_counter()
+            time.sleep(seconds)
+            total, took = sum(done), time.perf_counter() - began
+            ended.set()
+            for one in running:
+                one.result()  # raises what a search raised
         return total / took
 
     def memory(self) -> dict[str, int]:

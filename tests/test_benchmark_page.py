@@ -17,12 +17,14 @@ def setting(recall: float, milliseconds: list[float], **given: int) -> dict[str,
     return {
         "setting": given, "recall": recall, "medians_ms": milliseconds, "p50_ms": milliseconds[0],
         "p99_ms": 9.5, "throughput": [500.0, 500.0, 500.0],
+        "mean_ms": 1.5, "stages_ms": {"shortlist": 0.25, "rerank": 0.5, "documents": 0.125},
         "repeated": True, "waited_share": 0.2,
     }  # fmt: skip
 
 
 def system(name: str, mode: str, factor: float) -> dict[str, Any]:
-    asked = [setting(0.9, [factor, factor, factor], ef=1), setting(0.999, [2 * factor, 2 * factor, 4 * factor], ef=2)]
+    slow, default = [2 * factor, 2 * factor, 4 * factor], [1.2 * factor] * 3
+    asked = [setting(0.9, [factor] * 3, ef=1), setting(0.95, default), setting(0.999, slow, ef=2)]
     cold = {"open_seconds": 1.0, "first_ms": 2.0, "p50_ms": 3.0, "p99_ms": 4.0, "read_bytes_per_search": 5_000}
     return {
         "name": name, "mode": mode, "kind": "library", "settings": {"10": asked}, "build": {"seconds": 3.0},
@@ -64,6 +66,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Not measured: `broken`: building: no room." in once
     assert "Left out: other (no package)." in once
     assert "up to 20% of a measurement was spent waiting" in once
+    assert "| clusters, 1,000 | 0.9500 | 1.200 | 1.500 | 0.250 | 0.500 | 0.125 | 0.625 |" in once
     assert "; here; numpy 2, peer 7." in once
     assert "| graph | 1.00 | 2.00 | 3.00 | 4.00 | 5 |" in once
     assert "the fastest plain peer are equal at about 10,000 rows" in once
