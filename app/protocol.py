@@ -16,6 +16,7 @@ from app.settings import Settings
 MAX_HEAD = 65_536  # bytes of address and headers
 MAX_HEADERS = 256
 LINGER = 2.0  # seconds in which a body that nobody wants any more is read and forgotten, so that its refusal is heard
+PARTING = 64  # connections beyond the limit that hear a refusal out; the others may see a reset before they read it
 
 
 class HeadTooLarge(Exception):
@@ -45,6 +46,7 @@ class Bounded(HttpToolsProtocol):
     admission: Admission
     head_seconds: float
     unread_seconds: float
+    parting: "set[Bounded]"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it when there are too many."""
@@ -55,7 +57,7 @@ class Bounded(HttpToolsProtocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._left = 0  # bytes that the client has not taken
         if len(self.connections) > self.most_connections:
-            self._refuse("queue-full", f"{self.most_connections} connections are open, which is the limit")
+            self._turn_away()
         else:
             self._within("head", self.head_seconds, self._late)
 
@@ -64,6 +66,7 @@ class Bounded(HttpToolsProtocol):
         for name in list(self._timers):
             self._done(name)
         self.pipeline.clear()
+        self.parting.discard(self)
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -71,7 +74,7 @@ class Bounded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the head it belongs to is too large."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self in self.parting:
             return
         begun = "head" in self._timers
         if not begun and not self._inside and (self.cycle is None or self.cycle.response_complete):
@@ -150,6 +153,13 @@ class Bounded(HttpToolsProtocol):
         if self._head > MAX_HEAD or self._headers > MAX_HEADERS:
             raise HeadTooLarge  # ends in send_400_response
 
+    def _turn_away(self) -> None:
+        """Refuse this connection. Closed at once it would be reset by what its client sends, maybe unheard."""
+        self.connections.discard(self)
+        if len(self.parting) < PARTING:
+            self.parting.add(self)
+        self._refuse("queue-full", f"{self.most_connections} connections are open, which is the limit")
+
     def _late(self) -> None:
         """The head did not come in time; a client that has sent nothing at all is not told."""
         if self._head or self._raw:
@@ -183,7 +193,11 @@ class Bounded(HttpToolsProtocol):
         refusal = Refusal(detail, slug)
         headers = b"".join(b"%s: %s\r\n" % pair for pair in (*refusal.headers, (b"connection", b"close")))
         self.transport.write(STATUS_LINE[refusal.status] + headers + b"\r\n" + refusal.body)
-        self.transport.close()
+        if self in self.parting:
+            self.transport.write_eof()
+            self._within("linger", LINGER, self.transport.close)
+        else:
+            self.transport.close()
 
 
 def bounded(settings: Settings, connections: int, admission: Admission) -> type[Bounded]:
@@ -193,5 +207,6 @@ def bounded(settings: Settings, connections: int, admission: Admission) -> type[
         "admission": admission,
         "head_seconds": settings.head_seconds,
         "unread_seconds": settings.unread_seconds,
+        "parting": set(),
     }
     return type("BoundedProtocol", (Bounded,), limits)

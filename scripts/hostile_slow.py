@@ -78,7 +78,8 @@ def nobody_reads(target: Target) -> Figures:
 
 
 def idle_connections(target: Target) -> Figures:
-    """More connections than there may be are refused with a 503; who is connected goes on, and soon all may again."""
+    """More connections than there may be are refused with a 503, also if they have sent a request before they read it;
+    who is connected goes on, and soon all may again."""
     wanted = max(CONNECTIONS + 50, round(5_000 * target.scale))
     with target.connect() as friend:
         friend.sendall(target.head("GET", "/livez"))
@@ -92,11 +93,21 @@ def idle_connections(target: Target) -> Figures:
             for connection in connections[-20:]:
                 connection.settimeout(5)
                 refused += answer(connection)[0] == 503
+            for connection in connections[CONNECTIONS:]:
+                connection.close()
+            friend.sendall(target.head("GET", "/livez"))
+            assert answer(friend)[0] == 200  # by now the server has seen that they are gone
+            late = [target.connect() for _ in range(20)]
+            connections += late
+            body = b" " * 1_000
+            for connection in late:
+                connection.sendall(target.head("POST", "/search", f"content-length: {len(body)}") + body)
+            refused += sum(answer(connection)[0] == 503 for connection in late)
         finally:
             for connection in connections:
                 connection.close()
-    assert refused == 20, refused
-    return {"connections": wanted, "refused_of_the_last_20": refused}
+    assert refused == 40, refused
+    return {"connections": wanted, "refused_of_the_last_40": refused}
 
 
 def slow_uploads_everywhere(target: Target) -> Figures:
