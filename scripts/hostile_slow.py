@@ -100,8 +100,11 @@ def idle_connections(target: Target) -> Figures:
             late = [target.connect() for _ in range(20)]
             connections += late
             body = b" " * 1_000
-            for connection in late:
-                connection.sendall(target.head("POST", "/search", f"content-length: {len(body)}") + body)
+            for part in (target.head("POST", "/search", f"content-length: {2 * len(body)}"), body, body):
+                for connection in late:
+                    connection.sendall(part)
+                friend.sendall(target.head("GET", "/livez"))
+                assert answer(friend)[0] == 200
             refused += sum(answer(connection)[0] == 503 for connection in late)
         finally:
             for connection in connections:
