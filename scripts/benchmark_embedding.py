@@ -65,15 +65,15 @@ def backend(name: str, threads: int) -> Embed:
 
 
 def in_turns(calls: dict[str, Callable[[], Any]], repeat: int) -> Taken:
-    """(wall, processor) milliseconds of every call; one turn after the other, after one that does not count."""
+    """(wall, processor) milliseconds of every call in turns, each after one that does not count: the weights of all
+    together fit into no cache, those of one do."""
     taken: Taken = {name: [] for name in calls}
-    for turn in range(repeat + 1):
+    for _ in range(repeat):
         for name, call in calls.items():
+            call()
             wall, processor = time.perf_counter(), time.process_time()
             call()
-            spent = (time.perf_counter() - wall) * 1e3, (time.process_time() - processor) * 1e3
-            if turn:
-                taken[name].append(spent)
+            taken[name].append(((time.perf_counter() - wall) * 1e3, (time.process_time() - processor) * 1e3))
     return taken
 
 
