@@ -45,10 +45,15 @@ class Collection:
             for path, array in zip(files, _made(shape, data, self.vectors), strict=False):
                 if not isinstance(array, np.memmap):  # else it is that file
                     np.save(path, array)
-            np.save(scores, exact_scores(np.load(self.vectors, mmap_mode="r"), np.load(self.queries)))
-        self.scores: np.ndarray = np.load(scores)
-        self.matrix = np.asarray(np.load(self.vectors, mmap_mode="r"))
-        self._asked = np.load(self.queries)
+            np.save(
+                scores,
+                exact_scores(
+                    np.load(self.vectors, mmap_mode="r", allow_pickle=False), np.load(self.queries, allow_pickle=False)
+                ),
+            )
+        self.scores: np.ndarray = np.load(scores, allow_pickle=False)
+        self.matrix = np.asarray(np.load(self.vectors, mmap_mode="r", allow_pickle=False))
+        self._asked = np.load(self.queries, allow_pickle=False)
 
     def recalls(self, rows: np.ndarray, first: int, k: int) -> np.ndarray:
         """(q,) recall@k of (q, k) row numbers found for the queries from number `first` on; -1 is no answer.

@@ -24,7 +24,7 @@ class Exact(System):
         return {}
 
     def open(self, folder: Path) -> None:
-        self._full = np.load(folder / FULL)
+        self._full = np.load(folder / FULL, allow_pickle=False)
 
     def settings(self, k: int) -> list[Setting]:
         return [{}]
@@ -48,7 +48,7 @@ class Scan(System):
         return {}
 
     def open(self, folder: Path) -> None:
-        self._rerank, self._prefixes = Rerank(folder), np.load(folder / PREFIXES)
+        self._rerank, self._prefixes = Rerank(folder), np.load(folder / PREFIXES, allow_pickle=False)
 
     def settings(self, k: int) -> list[Setting]:
         return [{"shortlist": length} for length in shortlists(k)]

@@ -148,7 +148,7 @@ class Run:
         return self._recalled(one, k, first)
 
     def _recalled(self, one: Measured, k: int, first: int) -> np.ndarray:
-        found = np.load(self._scratch)
+        found = np.load(self._scratch, allow_pickle=False)
         one.recalls.append(self._collection.recalls(found["rows"], first, k))
         return found["nanoseconds"]
 
@@ -164,7 +164,7 @@ class Run:
         with self._opened(subject) as process:
             given = {"number": COLD_QUERIES, "out": str(self._scratch)}
             told = process("cold", k=k, setting=enough[0].setting, **given)
-        taken = np.load(self._scratch)["nanoseconds"] / 1e6
+        taken = np.load(self._scratch, allow_pickle=False)["nanoseconds"] / 1e6
         warm = at_recall(points, enough[0].recall)
         subject.about["cold"] = {
             "setting": enough[0].setting,

@@ -78,7 +78,7 @@ class Rerank:
     """Full vectors in a file, mapped into memory: the second stage of peers that have none of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self._full = np.asarray(np.load(folder / FULL, mmap_mode="r"))
+        self._full = np.asarray(np.load(folder / FULL, mmap_mode="r", allow_pickle=False))
 
     @staticmethod
     def save(vectors: np.ndarray, folder: Path) -> None:

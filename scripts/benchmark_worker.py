@@ -38,7 +38,7 @@ class Worker:
         """Make the index; seconds without the reading of the vectors, unless they are LARGE."""
         self._system.load()
         mapped = "r" if Path(vectors).stat().st_size > LARGE else None
-        given, asked = np.load(vectors, mmap_mode=mapped), np.load(calibration)
+        given, asked = np.load(vectors, mmap_mode=mapped, allow_pickle=False), np.load(calibration, allow_pickle=False)
         began = time.perf_counter()
         optional = self._system.build(given, asked, Path(folder), threads)
         seconds = time.perf_counter() - began
@@ -46,7 +46,7 @@ class Worker:
 
     def open(self, folder: str, queries: str) -> dict[str, Any]:
         """Read the index from the disk."""
-        self._queries = np.load(queries)
+        self._queries = np.load(queries, allow_pickle=False)
         self._system.load()
         self._before = resident([os.getpid()])
         began, read = time.perf_counter(), read_bytes([os.getpid()])
