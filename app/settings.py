@@ -70,8 +70,8 @@ class Settings(BaseSettings):
     """The folder that holds the index; one process at a time may open it."""
     storage: Literal["float32", "bfloat16", "int8"] = "float32"
     """How full vectors are kept on disk."""
-    shortlist_index: Literal["auto", "flat", "hnsw"] = "auto"
-    """The first stage: exact "flat", graph "hnsw", or "auto", chosen by the size of the collection."""
+    shortlist_index: Literal["auto", "flat", "hnsw", "packed"] = "auto"
+    """The first stage: exact "flat", graph "hnsw", or "auto", chosen by the size; "packed" scans codes of 4 bits."""
     shortlist_codes: Literal["auto", "float32", "int8"] = "auto"
     """How prefixes are kept in the graph."""
     flat_limit: int = Field(100_000, ge=0)

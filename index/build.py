@@ -1,4 +1,4 @@
-"""The next first stage under construction: prefixes of every row under another rotation, and their graph."""
+"""The next first stage under construction: prefixes of every row under another rotation, in a graph or packed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 from index import bits
-from index.graph import ADD_SLICE, Graph
+from index.coding import make_older
 from index.integrity import read_block
 from index.matrices import Matrices
 from index.matryoshka import turned, unit
@@ -47,16 +47,16 @@ class Build:
         self.view = replace(self.view, space=space, rotation=self.rotation, shortlist=empty)
 
     def run(self, newest: Callable[[], View]) -> None:
-        """Read the rows of the view, make the graph if there is to be one, then catch up with commits since."""
-        graph = self._wants_graph()
-        total = self.total = self.live.rows * (2 if graph else 1)
+        """Read the rows of the view, make a graph or codes if there are to be any, then catch up with commits since."""
+        encode = self._encodes()
+        total = self.total = self.live.rows * (2 if encode else 1)
         self.read(self.live, total)
         if self.rotation is not None:
             energy = self.energy / self.norm if self.norm else 0.0
             self.rotation = replace(self.rotation, energy=energy)
             self.view = replace(self.view, rotation=self.rotation)
-        if graph:
-            self._graph(total)
+        if encode:
+            self._encode(total)
         self.catch_up(newest)
 
     def catch_up(self, newest: Callable[[], View]) -> None:
@@ -108,23 +108,24 @@ class Build:
             self.norm += float(np.square(full[alive], dtype=np.float64).sum())
         self.view = replace(self.view, shortlist=self.view.shortlist.appended(unit(rows)))
 
-    def _wants_graph(self) -> bool:
+    def _encodes(self) -> bool:
         """As the live first stage, or as the merger would soon make it."""
         if self.view.searched.exact_only:
             return False
         tail = Shortlist(1, self.live.rows, np.empty((self.live.rows, 0), dtype=np.float32))
-        return self.live.shortlist.graph is not None or due(replace(self.view, shortlist=tail), self.options)
+        return self.live.shortlist.older is not None or due(replace(self.view, shortlist=tail), self.options)
 
-    def _graph(self, total: int) -> None:
+    def _encode(self, total: int) -> None:
         rows = self.view.shortlist.tail
-        done = count(len(rows), max(ADD_SLICE, len(rows) // 64))
+        older = make_older(rows, chosen_codes(self.options, self.live))
+        done = count(len(rows), max(older.add_slice, len(rows) // 64))
 
         def between_slices() -> bool:
             self.check_open()
             self.progress(min(next(done), total), total)
             return False
 
-        graph = Graph.empty(rows, chosen_codes(self.options, self.live)).extended(rows, between_slices)
-        assert graph is not None  # it is stopped by an exception
+        extended = older.extended(rows, between_slices)
+        assert extended is not None  # it is stopped by an exception
         self.progress(total, total)
-        self.view = replace(self.view, shortlist=self.view.shortlist.with_graph(graph))
+        self.view = replace(self.view, shortlist=self.view.shortlist.with_older(extended))

@@ -71,13 +71,13 @@ class Asked:
 
 def identity(view: View) -> dict[str, Any]:
     """What a calibration belongs to: another of any of these makes other shortlists."""
-    graph = view.shortlist.graph
+    older = view.shortlist.older
     return {
         "fingerprint": view.space.fingerprint_id,
         "prefix_dim": view.space.prefix_dim,
         "rotation": view.rotation.checksum if view.rotation else None,
         "query_map": view.query_map.checksum if view.query_map else None,
-        "first_stage": graph.codes if graph else "flat",
+        "first_stage": older.codes if older else "flat",
         "storage": view.codec.name,
     }
 
@@ -193,7 +193,7 @@ class _Work:
 
 def _depth(view: View, queries: np.ndarray, between: Callable[[], None]) -> float:
     """The least depth at which the graph's order is that of a scan, nearly."""
-    if view.shortlist.graph is None:
+    if view.shortlist.exhaustive:
         return DEPTHS[0]
     keep = min(PROBE, view.rows)
     found: dict[float, list[float]] = {depth: [] for depth in DEPTHS}

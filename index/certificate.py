@@ -34,5 +34,5 @@ def proves(view: View, query: np.ndarray, strategy: str, worst: float, cosine: f
 
 def scanned(view: View, strategy: str) -> bool:
     """Whether the first stage compared the float prefix of every row that could be found."""
-    graph = view.shortlist.graph
-    return graph is None or (strategy == "exact_subset" and graph.codes == "float32")
+    older = view.shortlist.older
+    return older is None or (strategy == "exact_subset" and older.codes == "float32")

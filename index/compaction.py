@@ -15,7 +15,6 @@ from index import leftovers
 from index.calibrations import Calibrations
 from index.database import Documents, StillRead
 from index.errors import FunnelError, StoreBusy
-from index.graph import LINKS
 from index.jobs import Exchange, Generation, Swap
 from index.layout import Layout
 from index.maintenance import Maintenance
@@ -119,8 +118,8 @@ class Compactor:
             pages, free, size = (
                 db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
             )
-        graph = base.count * 4 * (base.space.prefix_dim + 2 * LINKS + 4) if base.shortlist.graph else 0
-        return int(vectors + (pages - free) * size + graph)
+        shortlist = base.count * base.shortlist.older.row_bytes if base.shortlist.older else 0
+        return int(vectors + (pages - free) * size + shortlist)
 
     def _put_in_place(self, made: NextGeneration) -> View:
         with self.merger.files:

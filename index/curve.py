@@ -116,7 +116,7 @@ class Curve:
     def _nests(self, plan: Plan) -> bool:
         """Whether its recall can be read off a longer shortlist."""
         single = plan.target is None and not plan.exact and len(plan.stages) == 2
-        return single and self._view.shortlist.graph is None
+        return single and self._view.shortlist.older is None
 
     def _point(self, plan: Plan, found: Sequence[Found], steps: "_Steps") -> Point:
         median, slow = np.percentile(self._times(plan, steps), (50, PERCENTILE))

@@ -108,10 +108,11 @@ class Descent:
         self.matching = allowed.count if allowed else view.rows
         turned = view.turned(query[None])[0]
         self._own, self._order = turned, turned  # the query's prefix, not normalised, and as corrected
-        self._corrects = corrects
+        rounded = view.shortlist.older is not None and view.shortlist.exhaustive
+        self._corrects = corrects and not rounded  # an order of wide codes leaves little to correct
         self._corrected_at = CORRECTED_FROM
         self.strategy = "none"
-        pool = 1 if view.shortlist.graph else POOL
+        pool = POOL if view.shortlist.exhaustive else 1
         self._pending, self._pending_scores = self._next(pool * CORRECTED_FROM)
         self.rows = np.empty(0, dtype=np.int64)
         self.scores = np.empty(0, dtype=np.float32)

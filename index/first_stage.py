@@ -26,9 +26,9 @@ def first_stage(
         return (*shortlist.scan(prefix, keep, rows), "exact_subset" if allowed else "none")
     if allowed is None:
         return (*shortlist.search(prefix, keep, math.ceil(depth * keep), None), "none")
-    if shortlist.graph is None and allowed.count > view.rows // 3:  # masking beats gathering
+    if _masks(view, allowed.count):
         return (*shortlist.search(prefix, keep, keep, allowed.packed), "exact_subset")
-    if shortlist.graph is not None and allowed.count**2 > SCAN_RATIO * keep * view.rows:
+    if not shortlist.exhaustive and allowed.count**2 > SCAN_RATIO * keep * view.rows:
         looked_at = math.ceil(depth * keep * view.rows / allowed.count)
         rows, scores = shortlist.search(prefix, keep, looked_at, allowed.packed)
         if len(rows) == keep:
@@ -41,6 +41,12 @@ def compared(view: View, keep: int, allowed: Allowed | None, strategy: str) -> i
     matching = allowed.count if allowed else view.rows
     if keep >= matching:
         return matching
-    if view.shortlist.graph is not None:
+    if not view.shortlist.exhaustive:
         return matching if strategy == "exact_subset" else None
-    return view.rows if matching > view.rows // 3 else matching
+    return view.rows if _masks(view, matching) else matching
+
+
+def _masks(view: View, matching: int) -> bool:
+    """Whether all rows are compared and those that do not match left out: better than gathering a large part of them,
+    and all that packed codes can do."""
+    return view.shortlist.exhaustive and (view.shortlist.older is not None or matching > view.rows // 3)

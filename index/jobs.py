@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from index.batch import Batch
-from index.graph import Graph
+from index.older import Older
 from index.vectors import VectorFile
 from index.view import View
 
@@ -26,9 +26,9 @@ class Job:
 
 @dataclass
 class Adopt:
-    """Put a graph made from `base` in place of the live one, or forget it if graph or rotation have changed."""
+    """Put older rows made from `base` in place of the live ones; forget them if those or the rotation have changed."""
 
-    graph: Graph
+    older: Older
     base: View
     future: "Future[Any]" = field(default_factory=Future)
 

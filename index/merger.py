@@ -1,7 +1,7 @@
-"""The background thread that moves rows from the flat tail into the graph, and saves the graph.
+"""The background thread that moves rows from the flat tail into the graph or the packed codes, and saves those.
 
-The new graph is a copy of the live one with the tail added, built while searches go on and put in its place by
-the writer. That costs the graph's memory twice for the time of the merge, and never stalls a search.
+The new one is a copy of the live one with the tail added, built while searches go on and put in its place by
+the writer. That costs its memory twice for the time of the merge, and never stalls a search.
 """
 
 import json
@@ -15,20 +15,23 @@ import numpy as np
 
 from index import leftovers
 from index.batch import Batch
+from index.coding import load_older, make_older
 from index.errors import FunnelError, StoreCorrupt
-from index.graph import Graph
 from index.jobs import Adopt, Job
 from index.layout import Layout, sync_directory
+from index.older import Older
 from index.options import StoreOptions
+from index.packed import CODES as PACKED
 from index.record import read_record
 from index.view import View
 from index.writer import Writer
 
 MIN_MERGE = 1_000  # rows of tail
 MAX_MERGE = 50_000  # scanning these takes about a millisecond
+MAX_PACKED = 5_000  # the same of wide prefixes; packing a row takes five microseconds
 MERGE_SHARE = 20  # merge when the tail is a twentieth of the rows
 INT8_ROWS = 1_000_000  # above, codes of a quarter of the size: same recall, at most 1.4 times the search time
-SAVE_SHARE = 10  # save when a tenth of the graph is not in the snapshot
+SAVE_SHARE = 10  # save when a tenth of the older rows is not in the snapshot
 log = logging.getLogger(__name__)
 
 
@@ -50,12 +53,12 @@ class Merger:
         self._wake.set()
 
     def close(self) -> None:
-        """Give up a merge in progress and save the graph if its snapshot is old."""
+        """Give up a merge in progress and save the older rows if their snapshot is old."""
         self._stop.set()
         self._wake.set()
         self._thread.join()
         view = self._writer.view
-        if view.shortlist.graph_rows not in (0, self._saved_rows) and self._writer.broken is None:
+        if view.shortlist.older_rows not in (0, self._saved_rows) and self._writer.broken is None:
             self._save(view)
 
     def _run(self) -> None:
@@ -72,24 +75,24 @@ class Merger:
 
     def _merge(self, view: View) -> bool:
         try:
-            graph = merged(view, self._options, self._stop.is_set)
-            if graph is None:
+            older = merged(view, self._options, self._stop.is_set)
+            if older is None:
                 return False
-            if not self._writer.submit(Adopt(graph, view)):
+            if not self._writer.submit(Adopt(older, view)):
                 return True  # made from what is not there any more: look again
         except (MemoryError, RuntimeError, FunnelError) as error:  # FAISS raises RuntimeError
             self.error = str(error)
-            log.warning("merging the shortlist tail into the graph failed: %s", error)
+            log.warning("merging the tail of the shortlist failed: %s", error)
             return False
         self.error = None
         view = self._writer.view
-        if view.shortlist.graph is graph and (graph.rows - self._saved_rows) * SAVE_SHARE >= graph.rows:
+        if view.shortlist.older is older and (older.rows - self._saved_rows) * SAVE_SHARE >= older.rows:
             self._save(view)
         return True
 
     def saved(self, view: View, path: Path | None) -> None:
-        """The state names this snapshot of the view's graph, or none: delete the others."""
-        self._saved_rows = view.shortlist.graph_rows
+        """The state names this snapshot of the view's older rows, or none: delete the others."""
+        self._saved_rows = view.shortlist.older_rows
         leftovers.remove(old for old in self._layout.collection.glob("shortlist-*.faiss") if old != path)
 
     def _save(self, view: View) -> None:
@@ -97,7 +100,7 @@ class Merger:
         with self.files:
             newest = self._writer.view
             if newest.rotation is not view.rotation or newest.generation != view.generation:
-                return  # its prefixes are of another rotation, which may have saved its graph under the same name
+                return  # its prefixes are of another rotation, which may have saved its own under the same name
             try:
                 record = save_snapshot(view, path)
                 self._writer.submit(Job(lambda batch: _record(batch, record), size=0))
@@ -118,60 +121,63 @@ def due(view: View, options: StoreOptions) -> bool:
     tail = len(view.shortlist.tail)
     if options.shortlist_index == "flat" or view.searched.exact_only or tail < MIN_MERGE:
         return False
-    if view.shortlist.graph is None and options.shortlist_index == "auto":
+    if view.shortlist.older is None and options.shortlist_index == "auto":
         return view.rows > options.flat_limit
-    return tail >= min(max(MIN_MERGE, view.rows // MERGE_SHARE), MAX_MERGE)
+    most = MAX_PACKED if options.shortlist_index == "packed" else MAX_MERGE
+    return tail >= min(max(MIN_MERGE, view.rows // MERGE_SHARE), most)
 
 
-def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Graph | None:
-    """The graph of all rows of a view; None when stopped."""
-    graph, rows = view.shortlist.graph, view.shortlist.tail
+def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Older | None:
+    """The graph, or the packed codes, of all rows of a view; None when stopped."""
+    older, rows = view.shortlist.older, view.shortlist.tail
     codes = chosen_codes(options, view)
-    if graph is not None and graph.codes == codes:
-        return graph.extended(rows, stop)
-    if graph is not None:  # the collection has outgrown float32: build anew
-        rows = np.concatenate([graph.prefixes(slice(None)), rows])
-    return Graph.empty(rows, codes).extended(rows, stop)
+    if older is not None and older.codes == codes:
+        return older.extended(rows, stop)
+    if older is not None:  # the collection has outgrown float32: build anew
+        rows = np.concatenate([older.prefixes(slice(None)), rows])
+    return make_older(rows, codes).extended(rows, stop)
 
 
 def chosen_codes(options: StoreOptions, view: View) -> str:
     """The codes of the next graph; `auto` goes from float32 to int8 as the collection grows, never back."""
+    if options.shortlist_index == "packed":
+        return PACKED
     if options.shortlist_codes != "auto":
         return options.shortlist_codes
     if view.rows > INT8_ROWS:
         return "int8"
-    return view.shortlist.graph.codes if view.shortlist.graph else "float32"
+    return view.shortlist.older.codes if view.shortlist.older else "float32"
 
 
 def snapshot_path(layout: Layout, view: View) -> Path:
-    """Where the graph of a view is saved."""
+    """Where the older rows of a view are saved."""
     rotation = None if view.rotation is None else view.rotation.checksum
-    return layout.shortlist(view.generation, view.shortlist.graph_rows, rotation)
+    return layout.shortlist(view.generation, view.shortlist.older_rows, rotation)
 
 
 def save_snapshot(view: View, path: Path) -> str | None:
-    """Write the graph of a view durably; returns the record for `state.snapshot`, None when there is no graph."""
-    graph = view.shortlist.graph
-    if graph is None:
+    """Write the older rows durably; returns the record for `state.snapshot`, None when all rows are tail."""
+    older = view.shortlist.older
+    if older is None:
         return None
     temporary = path.with_suffix(".tmp")
-    checksum = graph.save(temporary)
+    checksum = older.save(temporary)
     temporary.replace(path)
     sync_directory(path.parent)
-    return json.dumps({"file": path.name, "rows": graph.rows, "codes": graph.codes, "checksum": checksum})
+    return json.dumps({"file": path.name, "rows": older.rows, "codes": older.codes, "checksum": checksum})
 
 
-def load_snapshot(record: str | None, directory: Path, dim: int, rows: int) -> Graph | None:
-    """The saved graph, or None (and why, in the log) when there is none that fits."""
+def load_snapshot(record: str | None, directory: Path, dim: int, rows: int) -> Older | None:
+    """The saved graph or codes, or None (and why, in the log) when there is none that fits."""
     if record is None:
         return None
     try:
         snapshot = read_record(record, "its record")
-        graph = Graph.load(directory / Path(snapshot["file"]).name, snapshot["checksum"])
+        older = load_older(directory / Path(snapshot["file"]).name, snapshot["checksum"])
     except (StoreCorrupt, KeyError, TypeError, ValueError) as error:
         log.warning("the shortlist snapshot cannot be used and will be rebuilt: %s", error)
         return None
-    if graph.dim != dim or graph.rows > rows:
+    if older.dim != dim or older.rows > rows:
         log.warning("the shortlist snapshot is of another prefix width; it will be rebuilt")
         return None
-    return graph
+    return older

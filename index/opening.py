@@ -16,6 +16,7 @@ from index.database import Documents, peek
 from index.documents import live_mask
 from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
+from index.graph import CODES as GRAPHS
 from index.integrity import read_block
 from index.layout import Layout, acquire_lock
 from index.log_file import check_log_file
@@ -23,6 +24,7 @@ from index.making import make_documents
 from index.matrices import Matrices, load_matrices
 from index.merger import load_snapshot
 from index.options import StoreOptions
+from index.packed import CODES as PACKED
 from index.rotation import check_prefix, fitted
 from index.shortlist import Shortlist
 from index.space import Space
@@ -150,9 +152,9 @@ def _shortlist(layout: Layout, state: State, view: View, options: StoreOptions) 
     """Prefixes of every committed row: the snapshot, and the rows since made again from the vectors."""
     shortlist, saved = view.shortlist, 0
     if options.shortlist_index != "flat" and not view.searched.exact_only:
-        graph = load_snapshot(state.snapshot, layout.collection, view.space.prefix_dim, state.rows)
-        if graph is not None and graph.codes == wanted_codes(options, graph.codes):
-            shortlist, saved = shortlist.with_graph(graph), graph.rows
+        older = load_snapshot(state.snapshot, layout.collection, view.space.prefix_dim, state.rows)
+        if older is not None and older.codes == wanted_codes(options, older.codes):
+            shortlist, saved = shortlist.with_older(older), older.rows
     if state.rows - shortlist.rows > BLOCK:
         log.info("making the prefixes of %d rows again", state.rows - shortlist.rows)
     for start in range(shortlist.rows, state.rows, BLOCK):
@@ -176,8 +178,11 @@ def _record(documents: Documents, view: View) -> None:
 
 
 def wanted_codes(options: StoreOptions, present: str) -> str:
-    """The codes a graph should have; `auto` takes what is there."""
-    return present if options.shortlist_codes == "auto" else options.shortlist_codes
+    """The codes a snapshot should have; `auto` takes those of any graph."""
+    if options.shortlist_index == "packed":
+        return PACKED
+    kept = options.shortlist_codes == "auto" and present in GRAPHS
+    return present if kept else options.shortlist_codes
 
 
 def _empty_view(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 ALLOWED = {
     "storage": ("float32", "bfloat16", "int8"),
-    "shortlist_index": ("auto", "flat", "hnsw"),
+    "shortlist_index": ("auto", "flat", "hnsw", "packed"),
     "shortlist_codes": ("auto", "float32", "int8"),
 }
 
@@ -14,7 +14,8 @@ class StoreOptions:
     """Choices that change cost, never the meaning of an answer.
 
     `storage` is the type of the full vectors on disk and is fixed when a directory is made.
-    `flat_limit` is the number of rows up to which the first stage scans all prefixes (`auto`).
+    `flat_limit` is the number of rows up to which the first stage scans all prefixes (`auto`). `packed` scans 4-bit
+    codes of them, which is quick enough for wide prefixes; `shortlist_codes` is for a graph.
     `default_recall` is the target of a query that names none, once there is a calibration; None keeps the default
     shortlist. `max_limit` bounds limit + offset, `max_shortlist` bounds a requested shortlist unless it covers the
     whole collection. Raises ValueError on a word that none of the choices knows.
@@ -32,3 +33,7 @@ class StoreOptions:
         for name, words in ALLOWED.items():
             if getattr(self, name) not in words:
                 raise ValueError(f"{name} must be one of {', '.join(words)}, got {getattr(self, name)!r}")
+        if self.shortlist_index == "packed" and self.shortlist_codes != "auto":
+            raise ValueError(
+                f"shortlist_index=packed has codes of 4 bits; shortlist_codes={self.shortlist_codes} is for a graph"
+            )

@@ -1,4 +1,4 @@
-"""The first stage: prefixes of every row in RAM, as a graph of the older rows and a flat tail of the rest.
+"""The first stage: prefixes of every row in RAM, the older rows in a graph or packed, and a flat tail of the rest.
 
 A small collection is all tail, and its shortlist is exact. A Shortlist never changes; appending gives a new
 one that shares the tail's buffer, whose rows past the old end the old one never looks at.
@@ -10,6 +10,7 @@ import numpy as np
 
 from index.bits import between, unpack
 from index.graph import Graph
+from index.older import Older
 
 MIN_TAIL = 1_024
 # A graph looks at a row in about 1.8 us, a scan in 30 ns: what looks at one row in 60 had better scan all of them.
@@ -19,12 +20,12 @@ SCANNED_FROM = 50_000  # rows of a graph; a smaller one answers soon enough eith
 
 @dataclass(frozen=True)
 class Shortlist:
-    """Prefixes of rows 0 .. rows-1: `graph` holds the first of them, `buffer` the (rows - graph rows) others."""
+    """Prefixes of rows 0 .. rows-1: `older` holds the first of them, `buffer` the (rows - older rows) others."""
 
     dim: int
     rows: int
     buffer: np.ndarray  # (capacity, dim) float32
-    graph: Graph | None = None
+    older: Older | None = None
 
     @classmethod
     def empty(cls, dim: int, room: int = MIN_TAIL) -> "Shortlist":
@@ -32,19 +33,24 @@ class Shortlist:
         return cls(dim, 0, np.empty((max(room, MIN_TAIL), dim), dtype=np.float32))
 
     @property
-    def graph_rows(self) -> int:
-        """Rows held by the graph."""
-        return self.graph.rows if self.graph else 0
+    def older_rows(self) -> int:
+        """Rows that are not in the tail."""
+        return self.older.rows if self.older else 0
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether a search compares every row, if only rounded."""
+        return self.older is None or self.older.exhaustive
 
     @property
     def tail(self) -> np.ndarray:
-        """Prefixes (n, dim) float32 of the rows that are not in the graph."""
-        return self.buffer[: self.rows - self.graph_rows]
+        """Prefixes (n, dim) float32 of the newest rows."""
+        return self.buffer[: self.rows - self.older_rows]
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of RAM held by prefixes and graph."""
-        return self.buffer.nbytes + (self.graph.memory_bytes if self.graph else 0)
+        """Bytes of RAM."""
+        return self.buffer.nbytes + (self.older.memory_bytes if self.older else 0)
 
     def appended(self, prefixes: np.ndarray) -> "Shortlist":
         """A shortlist with more rows; only the newest shortlist may be appended to."""
@@ -54,14 +60,14 @@ class Shortlist:
             buffer = np.empty((max(wanted, len(buffer) * 3 // 2), self.dim), dtype=np.float32)
             buffer[:used] = self.tail
         buffer[used:wanted] = prefixes
-        return Shortlist(self.dim, self.rows + len(prefixes), buffer, self.graph)
+        return Shortlist(self.dim, self.rows + len(prefixes), buffer, self.older)
 
-    def with_graph(self, graph: Graph) -> "Shortlist":
-        """The same rows, and those only the graph has, with a graph that covers more of them."""
-        rest = self.tail[graph.rows - self.graph_rows :]
+    def with_older(self, older: Older) -> "Shortlist":
+        """The same rows, and those only `older` has, with one that covers more of them."""
+        rest = self.tail[older.rows - self.older_rows :]
         buffer = np.empty((max(MIN_TAIL, len(rest) * 3 // 2), self.dim), dtype=np.float32)
         buffer[: len(rest)] = rest
-        return Shortlist(self.dim, max(self.rows, graph.rows), buffer, graph)
+        return Shortlist(self.dim, max(self.rows, older.rows), buffer, older)
 
     def search(
         self, query: np.ndarray, keep: int, depth: int, allowed: np.ndarray | None
@@ -69,17 +75,16 @@ class Shortlist:
         """Rows (int64) and prefix scores (float32) of the `keep` best rows, best first.
 
         `query` is a (dim,) unit prefix, `allowed` a packed bitmap of the rows that may be found (None: all),
-        `depth` the graph's efSearch. Exact over the tail, approximate over the graph, which is scanned instead where
-        it is large and so much of it would be looked at that a scan is quicker.
+        `depth` a graph's efSearch. Exact over the tail; approximate over a graph, which is scanned instead where
+        it is large and so much of it would be looked at that a scan is quicker; by rounded scores over packed codes.
         """
-        if self.graph and self.graph_rows >= SCANNED_FROM and SCAN_RATIO * depth > self.graph_rows:
-            scores = self.graph.scores(query)
-            if scores is not None:
-                return self._scan_all(query, scores, keep, allowed)
+        scores = self._graph_scores(query, depth)
+        if scores is not None:
+            return self._scan_all(query, scores, keep, allowed)
         rows, scores = self._search_tail(query, keep, allowed)
-        if self.graph:
-            found, found_scores = self.graph.search(query, keep, depth, allowed)
-            order = np.argsort(found)  # the tail's rows all come after the graph's
+        if self.older:
+            found, found_scores = self.older.search(query, keep, depth, allowed)
+            order = np.argsort(found)  # the tail's rows all come after them
             rows = np.concatenate([found[order], rows])
             scores = np.concatenate([found_scores[order], scores])
         return best(rows, scores, keep)
@@ -90,15 +95,22 @@ class Shortlist:
 
     def scores(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Prefix scores (n,) float32 of ascending rows."""
-        return self.prefixes(rows) @ query
+        split = int(np.searchsorted(rows, self.older_rows))
+        newer = np.take(self.buffer, rows[split:] - self.older_rows, axis=0) @ query
+        return np.concatenate([self.older.scores(query, rows[:split]), newer]) if self.older and split else newer
 
     def prefixes(self, rows: np.ndarray) -> np.ndarray:
         """Stored prefixes (n, dim) float32 of ascending rows."""
-        split = int(np.searchsorted(rows, self.graph_rows))
-        parts = [np.take(self.buffer, rows[split:] - self.graph_rows, axis=0)]
-        if self.graph and split:
-            parts.insert(0, self.graph.prefixes(rows[:split]))
+        split = int(np.searchsorted(rows, self.older_rows))
+        parts = [np.take(self.buffer, rows[split:] - self.older_rows, axis=0)]
+        if self.older and split:
+            parts.insert(0, self.older.prefixes(rows[:split]))
         return np.concatenate(parts)
+
+    def _graph_scores(self, query: np.ndarray, depth: int) -> np.ndarray | None:
+        """Of every row of a graph that had better be scanned."""
+        deep = self.older_rows >= SCANNED_FROM and SCAN_RATIO * depth > self.older_rows
+        return self.older.all_scores(query) if deep and isinstance(self.older, Graph) else None
 
     def _scan_all(
         self, query: np.ndarray, older: np.ndarray, keep: int, allowed: np.ndarray | None
@@ -115,9 +127,9 @@ class Shortlist:
         if allowed is None:
             places = top(scores, keep)
         else:
-            positions = np.flatnonzero(between(allowed, self.graph_rows, self.rows))
+            positions = np.flatnonzero(between(allowed, self.older_rows, self.rows))
             places = positions[top(scores[positions], keep)]
-        return self.graph_rows + places, scores[places]
+        return self.older_rows + places, scores[places]
 
 
 def best(rows: np.ndarray, scores: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ def statistics(
     view: View, layout: Layout, merger: Merger, cached_filter_bytes: int, read_only: Exception | None
 ) -> dict[str, Any]:
     """Counts, the make of the shortlist, bytes on disk (allocated) and in memory, why writes are refused or None."""
-    graph, dead = view.shortlist.graph, view.rows - view.count
+    older, dead = view.shortlist.older, view.rows - view.count
     return {
         "count": view.count,
         "rows": view.rows,
@@ -26,9 +26,9 @@ def statistics(
         "storage": view.codec.name,
         "read_only": None if read_only is None else str(read_only),
         "shortlist": {
-            "kind": "hnsw" if graph else "flat",
-            "codes": graph.codes if graph else "float32",
-            "graph_rows": view.shortlist.graph_rows,
+            "kind": older.kind if older else "flat",
+            "codes": older.codes if older else "float32",
+            "older_rows": view.shortlist.older_rows,
             "tail_rows": len(view.shortlist.tail),
             "merging": merger.merging,
             "merge_error": merger.error,

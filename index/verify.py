@@ -10,13 +10,13 @@ from index.codec import stored_codec
 from index.database import Documents
 from index.documents import live_mask
 from index.errors import StoreCorrupt, StoreFormat
-from index.graph import Graph
 from index.integrity import some
 from index.layout import Layout, acquire_lock
 from index.log_file import check_log
 from index.matrices import load_part, parts
 from index.matryoshka import prefixes
 from index.merger import load_snapshot
+from index.older import Older
 from index.progress import Progress
 from index.rotation import ORTHOGONAL, orthogonality
 from index.space import Space
@@ -27,7 +27,7 @@ from index.verify_files import check_calibration, check_manifest, check_snapshot
 
 BLOCK = 4_096
 NORM_TOLERANCE = 5e-3  # of the lossiest codec, bfloat16
-PREFIX_TOLERANCE = {"float32": 1e-6, "int8": 1e-2}  # of the graph's codes, about one step of them
+PREFIX_TOLERANCE = {"float32": 1e-6, "int8": 1e-2, "pq4": 1e-6}  # of int8 codes about one step
 VECTORS_LOST = (
     "`funnel repair` sets single flipped bits back and embeds texts again; else it saves these documents in a file "
     "and takes them out of the index"
@@ -101,23 +101,23 @@ def _snapshot(
     if state.snapshot is None:
         return Check("shortlist snapshot", True, "none, the prefixes are made at the start")
     prefix_dim = Space.from_json(state.space).prefix_dim
-    graph = load_snapshot(state.snapshot, layout.collection, prefix_dim, state.rows)
-    if graph is None:
+    older = load_snapshot(state.snapshot, layout.collection, prefix_dim, state.rows)
+    if older is None:
         return Check("shortlist snapshot", False, "unreadable", DERIVED)
     if parts(state.rotation)[0] is not None and rotation is None:
         return Check("shortlist snapshot", False, "its prefixes cannot be checked without their rotation", DERIVED)
-    blocks = (_wrong_prefixes(graph, vectors, start, rotation) for start in range(0, graph.rows, BLOCK))
+    blocks = (_wrong_prefixes(older, vectors, start, rotation) for start in range(0, older.rows, BLOCK))
     wrong = [row for rows in blocks for row in rows if live[row]]
-    detail = f"prefixes differ in rows {some(wrong)}" if wrong else f"{graph.rows} prefixes agree"
+    detail = f"prefixes differ in rows {some(wrong)}" if wrong else f"{older.rows} prefixes agree"
     return Check("shortlist snapshot", not wrong, detail, "derived: `funnel repair` drops it")
 
 
-def _wrong_prefixes(graph: Graph, vectors: VectorFile, start: int, rotation: np.ndarray | None) -> list[int]:
-    stop = min(start + BLOCK, graph.rows)
+def _wrong_prefixes(older: Older, vectors: VectorFile, start: int, rotation: np.ndarray | None) -> list[int]:
+    stop = min(start + BLOCK, older.rows)
     full = vectors.codec.decode(vectors.matrix(stop)[start:])
-    expected = graph.rounded(prefixes(full, graph.dim, rotation))
-    worst = np.abs(graph.prefixes(slice(start, stop)) - expected).max(axis=1)
-    return (start + np.flatnonzero(worst > PREFIX_TOLERANCE[graph.codes])).tolist()
+    expected = older.rounded(prefixes(full, older.dim, rotation))
+    worst = np.abs(older.prefixes(slice(start, stop)) - expected).max(axis=1)
+    return (start + np.flatnonzero(worst > PREFIX_TOLERANCE[older.codes])).tolist()
 
 
 def _vectors(vectors: VectorFile, live: np.ndarray, progress: Progress | None) -> list[Check]:

@@ -173,11 +173,11 @@ class Writer:
 
     def _adopt(self, adopt: Adopt) -> None:
         base, view = adopt.base, self.view
-        current = base.rotation is view.rotation and base.shortlist.graph is view.shortlist.graph
+        current = base.rotation is view.rotation and base.shortlist.older is view.shortlist.older
         current = current and base.generation == view.generation
         try:
             if current:
-                self.view = replace(view, shortlist=view.shortlist.with_graph(adopt.graph))
+                self.view = replace(view, shortlist=view.shortlist.with_older(adopt.older))
         except MemoryError as error:
             adopt.future.set_exception(error)
         else:

@@ -174,7 +174,7 @@ class Campaign:
             self.recalls.append(found.recall)
             self.gaps.append(found.gap)
             self.counts["starts"] += 1
-            self.counts["starts_with_a_graph"] += found.graph_rows > 0
+            self.counts["starts_with_a_graph"] += found.older_rows > 0
             yield server
         finally:
             server.end(signal.SIGKILL)

@@ -37,7 +37,7 @@ class Found:
     vectors: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     recall: float = 1.0  # recall@10 of the default search
     gap: float = 0.0  # by which an exact first stage of the same length is better
-    graph_rows: int = 0  # of the first stage; the others are its tail
+    older_rows: int = 0  # of the first stage; the others are its tail
 
 
 def check_offline(data: Path, scratch: Path) -> int:
@@ -55,7 +55,7 @@ def check_server(client: httpx.Client, known: Known, embed: Embed | None, rng: r
     found = read_all(client)
     known.settle(found.states)
     check_vectors(found, embed, rng)
-    found.graph_rows = check_counts(client, found)["shortlist"]["graph_rows"]
+    found.older_rows = check_counts(client, found)["shortlist"]["older_rows"]
     check_rotation(client, known.rotations)
     if len(found.states) >= LIMIT:
         (rotation,) = known.rotations

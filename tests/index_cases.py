@@ -19,6 +19,7 @@ from index.store import Store
 SPACE = Space(32, 8, {"model": "test"})
 FLAT = StoreOptions(shortlist_index="flat")
 GRAPH = StoreOptions(shortlist_index="hnsw")
+PACKED = StoreOptions(shortlist_index="packed")
 
 
 def unit_vectors(count: int, dim: int = 32, seed: int = 0) -> np.ndarray:

@@ -75,7 +75,7 @@ def view_of(
     if in_graph:
         graph = Graph.empty(made, codes).extended(made[:in_graph])
         assert graph is not None
-        shortlist = shortlist.with_graph(graph)
+        shortlist = shortlist.with_older(graph)
     live = bits.pack(np.ones(len(vectors), dtype=bool))
     turned = None if rotation is None else Rotation(rotation, (space.prefix_dim,), "test")
     sums = row_checksums(matrix, 0)

@@ -106,7 +106,7 @@ def test_a_graph_voids_it(copied: Path) -> None:
     with opened(copied, GRAPH) as store:
         assert store.calibration is not None
         fill(store, collection(700, 0, seed=1)[0], start=400)
-        until(lambda: store.view.shortlist.graph is not None)
+        until(lambda: store.view.shortlist.older is not None)
         assert store.calibration is None
         assert store.stats()["calibration"]["outdated"] == "first stage changed since"
 

@@ -51,7 +51,7 @@ def prepared(path: Path, options: StoreOptions = FLAT, rotated: bool = False) ->
     if rotated:
         store.rotate(TURN)
     if options is GRAPH:
-        until(lambda: store.view.shortlist.graph_rows == 1_500)
+        until(lambda: store.view.shortlist.older_rows == 1_500)
     store.delete(numbered(1_500)[::3])
     return store
 
@@ -134,7 +134,7 @@ def test_a_graph_a_rotation_and_a_query_map_stay_in_force(tmp_path: Path) -> Non
         before, exact, recalled = listing(store), seen(store, exact=True), recall(store)
         store.compact()
         assert (listing(store), seen(store, exact=True)) == (before, exact)
-        assert store.view.shortlist.graph_rows == 1_000
+        assert store.view.shortlist.older_rows == 1_000
         assert store.rotation is not None
         assert (store.rotation.rows, store.rotation.through) == (1_500, 1_000)
         assert "shortlist-2-1000" in "".join(names(store))
@@ -143,7 +143,7 @@ def test_a_graph_a_rotation_and_a_query_map_stay_in_force(tmp_path: Path) -> Non
     assert verify(tmp_path / "data").ok
     with opened(tmp_path / "data", GRAPH) as store:
         assert store.query_map is not None
-        assert (store.view.shortlist.graph_rows, seen(store, exact=True)) == (1_000, exact)
+        assert (store.view.shortlist.older_rows, seen(store, exact=True)) == (1_000, exact)
 
 
 PHASES = {"vectors": 0, "documents": 1_500, "prefixes": 3_000, "graph": 4_001, "last": STEPS}
@@ -267,7 +267,7 @@ def test_no_file_holds_a_byte_of_what_was_deleted(tmp_path: Path, options: Store
     with opened(tmp_path / "data", options) as store:
         store.write([document(i) for i in numbers], dict(enumerate(vectors)))
         vectors = store.view.matrix.copy()  # as they are stored, normalised
-        until(lambda: store.view.shortlist.graph_rows == (1_200 if options is GRAPH else 0))
+        until(lambda: store.view.shortlist.older_rows == (1_200 if options is GRAPH else 0))
         before = remains(tmp_path, doomed, vectors)
         assert set(before) == {"text", "value", "key", "id", "vector"}
         store.delete([secret(i, 3_000_000) for i in doomed[1:]])
@@ -796,8 +796,8 @@ def test_a_merge_or_a_save_that_began_before_is_thrown_away(tmp_path: Path) -> N
         store.compact()
         kept, before = names(store), seen(store)
         assert store._writer.submit(Adopt(graph, old)) is False
-        store._merger._save(replace(old, shortlist=old.shortlist.with_graph(graph)))
-        assert (names(store), seen(store), store.view.shortlist.graph) == (kept, before, None)
+        store._merger._save(replace(old, shortlist=old.shortlist.with_older(graph)))
+        assert (names(store), seen(store), store.view.shortlist.older) == (kept, before, None)
         assert store._documents.state().snapshot is None
 
 

@@ -112,7 +112,7 @@ def test_a_kill_leaves_the_old_generation_or_the_new_one(
     monkeypatch.setattr(merger, "MIN_MERGE", 20)
     with opened(tmp_path / "before", GRAPH) as store:
         fill(store, V, lambda i: {"n": i})
-        until(lambda: store.view.shortlist.graph_rows == 120)
+        until(lambda: store.view.shortlist.older_rows == 120)
         store.delete([doc_id for i, doc_id in enumerate(numbered(60)) if i % 2])
     here = Path(__file__).parent
     environment = {"PYTHONPATH": f"{here}:{here.parent}", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -45,7 +45,7 @@ def test_it_opens_and_answers_as_it_did(version: str, tmp_path: Path) -> None:
         assert store.count() == expected["count"]
         assert store.rotation is not None
         assert store.query_map is not None
-        assert store.stats()["shortlist"]["graph_rows"] > 0, "the graph is read, not made again"
+        assert store.stats()["shortlist"]["older_rows"] > 0, "the graph is read, not made again"
         found = answers(store, np.array(expected["queries"], dtype=np.float32))
         for kind, lists in expected["answers"].items():
             for mine, theirs in zip(found[kind], lists, strict=True):

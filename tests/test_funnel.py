@@ -33,7 +33,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with opened(tmp_path_factory.mktemp("funnel") / "data", options) as store:
         fill(store, V[:2_000], lambda i: {"n": i, "third": i % 3 == 0})
         if request.param == "hnsw":
-            until(lambda: store.view.shortlist.graph_rows == 2_000)
+            until(lambda: store.view.shortlist.older_rows == 2_000)
         fill(store, V[2_000:], lambda i: {"n": i + 2_000}, start=2_000)
         yield store
 
@@ -55,7 +55,7 @@ def test_the_shortlist_is_reranked_with_full_vectors(store: Store) -> None:
         assert answer.stages == [(8, 50), (32, 10)]
         assert (answer.score_kind, answer.exact, answer.degraded) == ("cosine", False, None)
         narrowed = {doc_id: BY_ID[doc_id] for doc_id in prefix_order(query, 50)}
-        if store.view.shortlist.graph is None:
+        if store.view.shortlist.older is None:
             assert_exact(answer.hits, narrowed, query, 10)
         else:
             assert len({hit.doc_id for hit in answer.hits} & set(best_ids(narrowed, query, 10))) >= 9
@@ -142,7 +142,7 @@ def test_explanations_rank_each_hit(store: Store, how: dict[str, Any]) -> None:
     for hit in hits:
         assert hit.prefix_rank is not None
         assert hit.prefix_score is not None
-        assert abs(hit.prefix_rank - (order.index(hit.doc_id) + 1)) <= (2 if store.view.shortlist.graph else 0)
+        assert abs(hit.prefix_rank - (order.index(hit.doc_id) + 1)) <= (2 if store.view.shortlist.older else 0)
         expected = prefixes(BY_ID[hit.doc_id][None], 8)[0] @ prefixes(Q[1:2], 8)[0]
         assert hit.prefix_score == pytest.approx(float(expected), abs=1e-6)
     plain = store.search(Q[1], Query(limit=1))[0].hits[0]

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from index import bits
+from index.coding import load_older
 from index.errors import StoreCorrupt
-from index.graph import Graph, checksum
+from index.graph import Graph
+from index.older import checksum
 from index_cases import unit_vectors
 
 DIM = 8
@@ -83,7 +85,7 @@ def test_a_graph_in_use_is_never_changed() -> None:
 def test_a_saved_graph_answers_the_same(graph: Graph, tmp_path: Path) -> None:
     """Same rows, same scores, same codes."""
     path = tmp_path / "g.faiss"
-    loaded = Graph.load(path, graph.save(path))
+    loaded = load_older(path, graph.save(path))
     query = unit_vectors(1, DIM, seed=1)[0]
     assert [a.tolist() for a in loaded.search(query, 50, 80, None)] == [
         a.tolist() for a in graph.search(query, 50, 80, None)
@@ -103,7 +105,7 @@ def test_a_damaged_file_is_refused_before_faiss_reads_it(graph: Graph, tmp_path:
     if damage == "lost":
         path.unlink()
     with pytest.raises(StoreCorrupt, match=r"g\.faiss"):
-        Graph.load(path, expected)
+        load_older(path, expected)
 
 
 def test_a_crafted_file_cannot_exhaust_memory(graph: Graph, tmp_path: Path) -> None:
@@ -117,15 +119,15 @@ def test_a_crafted_file_cannot_exhaust_memory(graph: Graph, tmp_path: Path) -> N
     crafted = data[:start] + (1 << 40).to_bytes(8, "little") + data[start + 8 :]
     path.write_bytes(crafted)
     with pytest.raises(StoreCorrupt, match="cannot be read"):
-        Graph.load(path, zlib.crc32(crafted))
+        load_older(path, zlib.crc32(crafted))
 
 
 def test_another_kind_of_index_is_refused(tmp_path: Path) -> None:
     """With a checksum that fits, too."""
     path = tmp_path / "flat.faiss"
     faiss.write_index(faiss.IndexFlatIP(4), str(path))
-    with pytest.raises(StoreCorrupt, match="no HNSW graph but IndexFlatIP"):
-        Graph.load(path, zlib.crc32(path.read_bytes()))
+    with pytest.raises(StoreCorrupt, match="no shortlist but IndexFlatIP"):
+        load_older(path, zlib.crc32(path.read_bytes()))
 
 
 def test_the_checksum_is_crc32(tmp_path: Path) -> None:

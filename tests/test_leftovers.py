@@ -40,6 +40,6 @@ def test_what_cannot_be_removed_is_told_and_nothing_else(
         with caplog.at_level(logging.WARNING), monkeypatch.context() as fault:
             fault.setattr(Path, "unlink", no_unlink)
             fill(store, vectors[1_200:], start=1_200)
-            until(lambda: store.view.shortlist.graph_rows == 2_400 and not store._merger.merging)
+            until(lambda: store.view.shortlist.older_rows == 2_400 and not store._merger.merging)
         assert "stays until the next start: " in caplog.text
         assert store._merger._thread.is_alive()

@@ -85,7 +85,7 @@ def test_a_damaged_matrix_is_named_and_can_be_given_up(tmp_path: Path, name: str
         assert store.count() == 1_200
         assert (store.rotation is None, store.query_map is None) == (name == "rotation", name == "query-map")
         assert not list(layout.collection.glob(f"{name}-*"))
-        until(lambda: store.view.shortlist.graph_rows == 1_200)
+        until(lambda: store.view.shortlist.older_rows == 1_200)
         rows = np.arange(1_200)
         assert np.allclose(store.view.shortlist.prefixes(rows), store.view.prefixes(V), atol=1e-6)
 

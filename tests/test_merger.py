@@ -16,7 +16,7 @@ from index.options import StoreOptions
 from index.query import Query
 from index.space import Space
 from index.store import Store
-from index_cases import FLAT, GRAPH, SPACE, assert_exact, fill, numbered, opened, unit_vectors, until
+from index_cases import FLAT, GRAPH, PACKED, SPACE, assert_exact, fill, numbered, opened, unit_vectors, until
 
 V = unit_vectors(3_300)
 Q = unit_vectors(3, seed=1)
@@ -33,7 +33,7 @@ def snapshots(store: Store) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "rows", "graph_rows", "expected"),
+    ("options", "rows", "older_rows", "expected"),
     [
         (GRAPH, 999, 0, False),
         (GRAPH, 1_000, 0, True),
@@ -46,17 +46,20 @@ def snapshots(store: Store) -> list[str]:
         (StoreOptions(), 100_001, 0, True),
         (StoreOptions(flat_limit=2_000), 2_001, 0, True),
         (StoreOptions(), 3_000, 1_000, True),
+        (PACKED, 1_000, 0, True),
+        (PACKED, 10_000_000, 9_995_001, False),
+        (PACKED, 10_000_000, 9_995_000, True),
     ],
 )
 def test_a_merge_is_due_when_the_tail_is_long(
-    tmp_path: Path, options: StoreOptions, rows: int, graph_rows: int, expected: bool
+    tmp_path: Path, options: StoreOptions, rows: int, older_rows: int, expected: bool
 ) -> None:
-    """A twentieth of the rows, from 1,000 to 50,000; the first one past the flat limit."""
+    """A twentieth of the rows, from 1,000 to 50,000, of packed codes to 5,000; the first one past the flat limit."""
     with opened(tmp_path / "data") as store:
-        tail = np.empty((rows - graph_rows, 0), dtype=np.float32)
+        tail = np.empty((rows - older_rows, 0), dtype=np.float32)
 
         class Shortlist:
-            graph = object() if graph_rows else None
+            older = object() if older_rows else None
 
         Shortlist.tail = tail  # type: ignore[attr-defined]
         view = replace(store.view, rows=rows, shortlist=Shortlist())  # type: ignore[arg-type]
@@ -70,11 +73,11 @@ def test_rows_move_into_the_graph_while_the_store_is_used(tmp_path: Path, codes:
     options = StoreOptions(shortlist_index="hnsw", shortlist_codes=codes)
     with opened(tmp_path / "data", options) as store:
         fill(store, V[:1_500])
-        until(lambda: store.view.shortlist.graph_rows == 1_500)
+        until(lambda: store.view.shortlist.older_rows == 1_500)
         fill(store, V[1_500:1_900], start=1_500)
         assert store.stats()["shortlist"]["tail_rows"] == 400
         fill(store, V[1_900:], start=1_900)
-        until(lambda: store.view.shortlist.graph_rows == 3_300)
+        until(lambda: store.view.shortlist.older_rows == 3_300)
         shortlist = store.stats()["shortlist"]
         assert (shortlist["kind"], shortlist["codes"]) == ("hnsw", "int8" if codes == "int8" else "float32")
         assert (shortlist["tail_rows"], shortlist["merge_error"]) == (0, None)
@@ -99,7 +102,7 @@ def test_rows_written_while_a_graph_is_built_stay_in_the_tail(tmp_path: Path, mo
         fill(store, V[1_200:1_700], start=1_200)
         store.delete(["d00003", "d01300"])
         go.set()
-        until(lambda: store.view.shortlist.graph_rows == 1_200)
+        until(lambda: store.view.shortlist.older_rows == 1_200)
         assert len(store.view.shortlist.tail) == 500
         left = {i: v for i, v in zip(numbered(1_700), V, strict=False) if i not in ("d00003", "d01300")}
         for query, answer in zip(Q, store.search(Q, Query(exact=True)), strict=True):
@@ -114,12 +117,12 @@ def test_codes_shrink_when_the_collection_has_grown(tmp_path: Path, monkeypatch:
     options = replace(GRAPH, shortlist_codes="auto")
     with opened(tmp_path, options) as store:
         fill(store, V[:1_500])
-        until(lambda: store.view.shortlist.graph_rows == 1_500)
-        assert store.view.shortlist.graph.codes == "float32"  # type: ignore[union-attr]
+        until(lambda: store.view.shortlist.older_rows == 1_500)
+        assert store.view.shortlist.older.codes == "float32"  # type: ignore[union-attr]
         monkeypatch.setattr(module, "INT8_ROWS", 2_000)
         fill(store, V[1_500:], start=1_500)
-        until(lambda: store.view.shortlist.graph_rows == len(V))
-        assert store.view.shortlist.graph.codes == "int8"  # type: ignore[union-attr]
+        until(lambda: store.view.shortlist.older_rows == len(V))
+        assert store.view.shortlist.older.codes == "int8"  # type: ignore[union-attr]
         exact = [[hit.doc_id for hit in answer.hits] for answer in store.search(Q, Query(exact=True))]
         assert hits(store, shortlist=len(V) - 1) == exact
         monkeypatch.setattr(module, "INT8_ROWS", 1_000_000)
@@ -135,7 +138,7 @@ def test_the_graph_is_saved_and_read_again(tmp_path: Path) -> None:
     before = hits(store, shortlist=40)
     store.close()
     with opened(tmp_path / "data", GRAPH) as store:
-        assert (store.view.shortlist.graph_rows, len(store.view.shortlist.tail)) == (1_500, 200)
+        assert (store.view.shortlist.older_rows, len(store.view.shortlist.tail)) == (1_500, 200)
         assert hits(store, shortlist=40) == before
         fill(store, V[1_700:], start=1_700)
         until(lambda: snapshots(store) == ["shortlist-1-3300.faiss"])
@@ -165,7 +168,7 @@ def test_a_damaged_snapshot_is_made_again(tmp_path: Path, damage: str, caplog: p
             assert snapshots(store) == ["shortlist-1-1500.faiss"]
             assert not (path.parent / "vectors-7.bin").exists()
         else:
-            until(lambda: store.view.shortlist.graph_rows == 1_500)
+            until(lambda: store.view.shortlist.older_rows == 1_500)
 
 
 @pytest.mark.parametrize("options", [FLAT, GRAPH], ids=["flat", "hnsw"])
@@ -178,10 +181,10 @@ def test_a_snapshot_of_another_prefix_width_is_not_used(tmp_path: Path, options:
     wide = Space(SPACE.dim, 16, SPACE.fingerprint)
     with opened(tmp_path / "data", options, wide) as store:
         assert store.view.shortlist.dim == 16
-        until(lambda: store.view.shortlist.graph_rows == (1_500 if options is GRAPH else 0))
+        until(lambda: store.view.shortlist.older_rows == (1_500 if options is GRAPH else 0))
         assert store.search(Q[0], Query(shortlist=50))[0].stages == [(16, 50), (32, 10)]
     with opened(tmp_path / "data", GRAPH) as store:
-        until(lambda: store.view.shortlist.graph_rows == 1_500)
+        until(lambda: store.view.shortlist.older_rows == 1_500)
         if options is FLAT:
             assert hits(store) == before
 
@@ -222,7 +225,7 @@ def test_no_memory_for_the_merge_costs_only_the_merge(
         assert hits(store, shortlist=40)
         monkeypatch.undo()
         fill(store, V[1_500:1_501], start=1_500)
-        until(lambda: store.view.shortlist.graph_rows == 1_501)
+        until(lambda: store.view.shortlist.older_rows == 1_501)
         until(lambda: store.stats()["shortlist"]["merge_error"] is None)
 
 

@@ -63,7 +63,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """3,000 documents, flat or in a graph."""
     with opened(tmp_path / "data", request.param) as store:
         fill(store, V)
-        until(lambda: store.view.shortlist.graph_rows == (3_000 if request.param is GRAPH else 0))
+        until(lambda: store.view.shortlist.older_rows == (3_000 if request.param is GRAPH else 0))
         yield store
 
 
@@ -81,7 +81,7 @@ def test_scores_and_exact_results_stay_to_the_bit(store: Store) -> None:
     assert scores
     store.rotate(None)
     assert store.rotation is None
-    if store.view.shortlist.graph is None:  # a graph that is built anew may have other links
+    if store.view.shortlist.older is None:  # a graph that is built anew may have other links
         assert hits(store, shortlist=60) == narrow
 
 
@@ -134,12 +134,12 @@ def test_an_index_without_a_trained_prefix_becomes_a_funnel_and_back(tmp_path: P
             store.search(Q, Query(shortlist=50))
         store.rotate(replace(TURN, widths=(16, 12)))
         assert store.search(Q, Query(shortlist=50))[0].stages == [(12, 50), (32, 10)]
-        assert store.view.shortlist.graph_rows == 3_000
+        assert store.view.shortlist.older_rows == 3_000
     with opened(tmp_path / "data", GRAPH, UNTRAINED) as store:
         assert store.search(Q, Query(shortlist=50))[0].stages == [(12, 50), (32, 10)]
         store.rotate(None)
         assert store.search(Q, Query())[0].exact
-        assert store.view.shortlist.graph is None
+        assert store.view.shortlist.older is None
         with pytest.raises(InvalidPlan, match="no trained prefix"):
             store.search(Q, Query(shortlist=50))
 
@@ -217,9 +217,9 @@ def test_a_merge_that_began_before_a_rotation_is_forgotten(tmp_path: Path, monke
         assert building.wait(60)
         monkeypatch.setattr(build_module, "due", lambda *_: False)
         store.rotate(TURN)
-        assert store.view.shortlist.graph is None
+        assert store.view.shortlist.older is None
         go.set()
-        until(lambda: store.view.shortlist.graph_rows == 2_001)
+        until(lambda: store.view.shortlist.older_rows == 2_001)
         rows = np.arange(2_001)
         assert np.allclose(store.view.shortlist.prefixes(rows), store.view.prefixes(V[:2_001]), atol=1e-6)
         assert store.rotation is not None
@@ -319,7 +319,7 @@ def test_what_progress_raises_stops_it(store: Store) -> None:
 
 def test_it_can_be_stopped_until_the_last_moment(store: Store) -> None:
     """When everything is built and written; nothing of it stays."""
-    saved = ["shortlist-1-3000.faiss"] if store.view.shortlist.graph else []
+    saved = ["shortlist-1-3000.faiss"] if store.view.shortlist.older else []
     until(lambda: files(store, "shortlist-*") == saved)
     before, kept = hits(store, shortlist=50), files(store)
 
@@ -344,7 +344,7 @@ def test_the_same_matrix_again_keeps_the_saved_graph_until_the_swap(tmp_path: Pa
     again = replace(TURN, measured={"recall@10": 0.6})
     with opened(tmp_path / "data", GRAPH) as store:
         fill(store, V)
-        until(lambda: store.view.shortlist.graph_rows == 3_000)
+        until(lambda: store.view.shortlist.older_rows == 3_000)
         store.rotate(TURN)
         kept = {name: (store.layout.collection / name).read_bytes() for name in files(store, "*.faiss")}
 
@@ -379,7 +379,7 @@ def test_a_late_save_of_an_older_graph_spares_the_one_of_the_same_name(tmp_path:
     """The merger saves what it has merged; meanwhile the same matrix was applied again, and its graph saved."""
     with opened(tmp_path / "data", GRAPH) as store:
         fill(store, V)
-        until(lambda: store.view.shortlist.graph_rows == 3_000)
+        until(lambda: store.view.shortlist.older_rows == 3_000)
         store.rotate(TURN)
         old = store.view
         store.rotate(None)

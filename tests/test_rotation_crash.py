@@ -48,7 +48,7 @@ def prepare(path: Path, rotated: bool) -> None:
     """1,200 documents in a saved graph, with an old rotation or without."""
     with opened(path, GRAPH) as store:
         fill(store, V[:1_200])
-        until(lambda: store.view.shortlist.graph_rows == 1_200)
+        until(lambda: store.view.shortlist.older_rows == 1_200)
         if rotated:
             store.rotate(Rotation(random_rotation(seed=2), (8,), "old"))
 

@@ -24,7 +24,7 @@ def mixed(rows: int, graph_rows: int, codes: str = "float32") -> Shortlist:
     """A shortlist of a graph and a tail."""
     graph = Graph.empty(P[:1_000], codes).extended(P[:graph_rows])
     assert graph is not None
-    return flat(rows).with_graph(graph)
+    return flat(rows).with_older(graph)
 
 
 @settings(max_examples=200)
@@ -57,7 +57,7 @@ def test_the_tail_is_searched_exactly(rows: int, keep: int, share: float | None)
 def test_graph_and_tail_answer_as_one(rows: int, graph_rows: int, codes: str) -> None:
     """Every row is in one of them, wherever the border falls in a byte of the bitmap; dead rows are in none."""
     shortlist, query = mixed(rows, graph_rows, codes), unit_vectors(1, DIM, seed=1)[0]
-    assert (shortlist.rows, shortlist.graph_rows, len(shortlist.tail)) == (rows, graph_rows, rows - graph_rows)
+    assert (shortlist.rows, shortlist.older_rows, len(shortlist.tail)) == (rows, graph_rows, rows - graph_rows)
     mask = np.random.default_rng(2).random(rows) < 0.5
     for allowed in (None, bits.pack(mask)):
         found, scores = shortlist.search(query, 100, 400, allowed)
@@ -95,10 +95,10 @@ def test_an_older_shortlist_does_not_see_newer_rows() -> None:
 def test_a_graph_takes_over_rows_of_the_tail() -> None:
     """Rows appended while the graph was built stay in the tail, and the old buffer is left alone."""
     shortlist = mixed(1_500, 1_200)
-    graph = shortlist.graph.extended(shortlist.tail) if shortlist.graph else None
+    graph = shortlist.older.extended(shortlist.tail) if shortlist.older else None
     assert graph is not None
-    later = shortlist.appended(P[1_500:1_600]).with_graph(graph)
-    assert (later.rows, later.graph_rows) == (1_600, 1_500)
+    later = shortlist.appended(P[1_500:1_600]).with_older(graph)
+    assert (later.rows, later.older_rows) == (1_600, 1_500)
     assert np.array_equal(later.tail, P[1_500:1_600])
     assert np.array_equal(shortlist.tail, P[1_200:1_500])
     assert later.memory_bytes > later.buffer.nbytes
@@ -113,7 +113,7 @@ def test_a_large_graph_is_scanned_when_much_of_it_would_be_looked_at(
     prefixes = unit_vectors(700, 8)
     graph = Graph.empty(prefixes, "float32").extended(prefixes[:600])
     assert graph is not None
-    made = Shortlist.empty(8).with_graph(graph).appended(prefixes[600:])
+    made = Shortlist.empty(8).with_older(graph).appended(prefixes[600:])
     mask = np.arange(700) % 3 > 0 if filtered else np.ones(700, dtype=bool)
     for query in unit_vectors(20, 8, seed=1):
         found, scores = made.search(query, 50, 50, bits.pack(mask) if filtered else None)

@@ -103,7 +103,7 @@ def test_what_is_derived_goes_along_and_what_is_unfinished_does_not(tmp_path: Pa
     """Graph, rotation, query map and calibration are in it; a re-embedding that was interrupted is not."""
     with opened(tmp_path / "data", GRAPH) as store:
         fill(store, V)
-        until(lambda: store.view.shortlist.graph_rows == len(V))
+        until(lambda: store.view.shortlist.older_rows == len(V))
         store.rotate(Rotation(principal(V), (16, 8), "pca"))
         store.set_query_map(QueryMap(np.eye(32) * 2))
         known = calibration_of(calibration_id="")
@@ -126,7 +126,7 @@ def test_a_graph_that_cannot_be_read_is_left_out(tmp_path: Path, how: str) -> No
     """It can be made again: the snapshot does not name it."""
     with opened(tmp_path / "data", GRAPH) as store:
         fill(store, V)
-        until(lambda: store.view.shortlist.graph_rows == len(V))
+        until(lambda: store.view.shortlist.older_rows == len(V))
     with opened(tmp_path / "data", GRAPH) as store:
         (graph,) = store.layout.collection.glob("*.faiss")
         graph.unlink() if how == "gone" else damage(graph, 100)

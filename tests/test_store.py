@@ -108,7 +108,7 @@ def test_statistics_tell_what_there_is(store: Store) -> None:
     assert stats["shortlist"] == {
         "kind": "flat",
         "codes": "float32",
-        "graph_rows": 0,
+        "older_rows": 0,
         "tail_rows": 50,
         "merging": False,
         "merge_error": None,

@@ -43,7 +43,9 @@ metadatas = st.fixed_dictionaries(
 class StoreModel(RuleBasedStateMachine):
     """`known` maps ids to (text, metadata, number of the vector), and `kept` snapshots to what was known then."""
 
-    @initialize(storage=st.sampled_from(["float32", "bfloat16", "int8"]), first=st.sampled_from(["auto", "hnsw"]))
+    @initialize(
+        storage=st.sampled_from(["float32", "bfloat16", "int8"]), first=st.sampled_from(["auto", "hnsw", "packed"])
+    )
     def open_empty(self, storage: str, first: str) -> None:
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(merger, "MIN_MERGE", 4)  # graphs of few rows

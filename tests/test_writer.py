@@ -210,11 +210,11 @@ def test_a_graph_of_other_prefixes_is_forgotten(store: Store) -> None:
     rotated = replace(store.view, rotation=Rotation(np.eye(32, dtype=np.float32), (8,), "other"))
     assert store._writer.submit(Adopt(graph, rotated)) is False
     assert (
-        store._writer.submit(Adopt(graph, replace(store.view, shortlist=rotated.shortlist.with_graph(graph)))) is False
+        store._writer.submit(Adopt(graph, replace(store.view, shortlist=rotated.shortlist.with_older(graph)))) is False
     )
-    assert store.view.shortlist.graph is None
+    assert store.view.shortlist.older is None
     assert store._writer.submit(Adopt(graph, store.view)) is True
-    assert store.view.shortlist.graph is graph
+    assert store.view.shortlist.older is graph
 
 
 def test_a_graph_that_cannot_be_adopted_hurts_only_the_merger(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_a_graph_that_cannot_be_adopted_hurts_only_the_merger(store: Store, monk
 
     graph = Graph.empty(V[:, :8].copy(), "float32").extended(store.view.shortlist.tail)
     assert graph is not None
-    monkeypatch.setattr(Shortlist, "with_graph", exhausted)
+    monkeypatch.setattr(Shortlist, "with_older", exhausted)
     with pytest.raises(MemoryError):
         store._writer.submit(Adopt(graph, store.view))
     put(store, "b", 1)
