@@ -174,6 +174,7 @@ def everything(arguments: argparse.Namespace) -> dict[str, Any]:
 
 HEAD = ("code", "numbers", "bytes a row", *(f"recall in {n}" for n in SHORTLISTS))
 HEAD += (*(f"shortlist for {wanted}" for wanted in WANTED), "search us", "build us a row")
+NARROW = (0, 1, 2, 4, 7, 8, 9)  # columns that a terminal has room for
 
 
 def cells(one: dict[str, Any]) -> tuple[str, ...]:
@@ -219,9 +220,9 @@ def main() -> None:
     if arguments.data is None:
         parser.error("--data names the folder of collections")
     results = everything(arguments)
-    shown = Table(*HEAD, title=f"{results['collection']}, {results['model']}", title_justify="left")
+    shown = Table(*(HEAD[place] for place in NARROW), title=f"{results['collection']}, {results['model']}", title_justify="left")
     for one in results["codes"]:
-        shown.add_row(*cells(one))
+        shown.add_row(*(cells(one)[place] for place in NARROW))
     console.print(shown)
     store_results(arguments.out, results)
 
