@@ -220,7 +220,9 @@ def main() -> None:
     if arguments.data is None:
         parser.error("--data names the folder of collections")
     results = everything(arguments)
-    shown = Table(*(HEAD[place] for place in NARROW), title=f"{results['collection']}, {results['model']}", title_justify="left")
+    shown = Table(
+        *(HEAD[place] for place in NARROW), title=f"{results['collection']}, {results['model']}", title_justify="left"
+    )
     for one in results["codes"]:
         shown.add_row(*(cells(one)[place] for place in NARROW))
     console.print(shown)
