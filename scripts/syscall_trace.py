@@ -13,11 +13,13 @@ from pathlib import Path
 CALLS = (
     "open,openat,openat2,creat,close,dup,dup2,dup3,lseek,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,"
     "fallocate,fsync,fdatasync,sync_file_range,sync,syncfs,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,"
-    "link,linkat,symlink,symlinkat,copy_file_range,sendfile,splice,mmap,msync,io_uring_setup,io_submit"
+    "link,linkat,symlink,symlinkat,copy_file_range,sendfile,splice,mmap,msync,io_uring_setup,io_submit,"
+    "fork,vfork,clone,clone3"
 )
 RETURNING = {"open", "openat", "creat", "dup", "dup2", "dup3", "fsync", "fdatasync"}
 LONGEST = 1 << 28  # bytes of one write
 LINE = re.compile(r"^(\d+) +(.*)$")
+STARTED = re.compile(r"(?:<\.\.\. )?(?:v?fork|clone3?)\b(.*) = (\d+)$", re.DOTALL)
 DONE = re.compile(r"^(\w+)\((.*)\) += (-?\w+|\?)(?: .*|<.*>)?$", re.DOTALL)
 
 
@@ -68,18 +70,37 @@ def record(command: Sequence[str], trace: Path) -> int:
 
 
 def read(trace: Path, offset: int = 0) -> list[Call]:
-    """The calls of a trace in the order of their moments, lines counted from `offset`; raises Unreadable."""
+    """The calls of a process and its threads in the order of their moments, lines counted from `offset`.
+
+    Processes that it starts have descriptors of their own and are passed over. Raises Unreadable.
+    """
     with trace.open() as lines:
-        return sorted(_calls(lines, offset), key=lambda call: call.moment)
+        others = _started(lines)
+    with trace.open() as lines:
+        return sorted(_calls(lines, offset, others), key=lambda call: call.moment)
 
 
-def _calls(lines: Iterable[str], offset: int) -> Iterator[Call]:
+def _started(lines: Iterable[str]) -> set[str]:
+    """Numbers of the processes that are no threads, as the end of the call that made them gives them."""
+    found, threads = set(), dict[str, bool]()
+    for line in lines:
+        maker, text = line.rstrip("\n").split(maxsplit=1)
+        if text.startswith(("clone", "fork", "vfork")):
+            threads[maker] = "CLONE_THREAD" in text
+        if (started := STARTED.match(text)) and (maker in found or not threads.get(maker)):
+            found.add(started[2])
+    return found
+
+
+def _calls(lines: Iterable[str], offset: int, others: set[str]) -> Iterator[Call]:
     begun: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(lines, offset):
         matched = LINE.match(line.rstrip("\n"))
         if matched is None:
             raise Unreadable(f"line {number} of the trace: {line[:200]}")
         thread, text = matched.groups()
+        if thread in others:
+            continue
         start = number
         if text.endswith("<unfinished ...>"):
             begun[thread] = number, text.removesuffix("<unfinished ...>").rstrip()
@@ -90,7 +111,7 @@ def _calls(lines: Iterable[str], offset: int) -> Iterator[Call]:
         elif text.startswith(("---", "+++")):
             continue
         call = _call(text, start, number)
-        if call is not None:
+        if call is not None and not call.name.startswith(("clone", "fork", "vfork")):
             yield call
     if begun:
         raise Unreadable(f"calls were under way when the process ended: {[text[:80] for _, text in begun.values()]}")

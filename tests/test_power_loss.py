@@ -99,6 +99,30 @@ def test_an_fsync_does_not_cover_a_write_that_was_under_way(tmp_path: Path) -> N
     assert crashed(disk, 99, Fate("none", "all"), DICE) == {"a": b""}
 
 
+@pytest.mark.parametrize(
+    ("flags", "left"),
+    [("vfork( <unfinished ...>", b"ab"), ("clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD} <unfinished ...>", b"a")],
+    ids=["process", "thread"],
+)
+def test_what_another_process_closes_stays_open_here(tmp_path: Path, flags: str, left: bytes) -> None:
+    """A thread shares the descriptors, a process that is started has its own."""
+    trace, disk = tmp_path / "trace", Disk(ROOT)
+    path = hexed("/d/a")
+    trace.write_text(
+        f'1  openat(AT_FDCWD, "{path}", O_RDWR|O_CREAT) = 5\n'
+        f'1  pwrite64(5<{path}>, "\\x61", 1, 0) = 1\n'
+        f"1  {flags}\n"
+        f"7  close(5<{path}>) = 0\n"
+        f"1  <... {flags.split('(')[0]} resumed>) = 7\n"
+        f'1  pwrite64(5<{path}>, "\\x62", 1, 1) = 1\n'
+    )
+    for call in syscall_trace.read(trace):
+        disk.play(call)
+    file = disk.top.now["a"]
+    assert isinstance(file, File)
+    assert bytes(file.now) == left
+
+
 def test_a_torn_write_leaves_old_and_new_sectors() -> None:
     """In units of 512 bytes, any subset."""
     file = File(durable=b"o" * 2048, now=bytearray(b"o" * 2048))
