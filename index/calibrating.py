@@ -18,7 +18,7 @@ from index.exact import exact
 from index.first_stage import first_stage
 from index.learning import Traces, fitted_on, learn
 from index.progress import Progress
-from index.shortlist import best
+from index.scan import best
 from index.tracing import Trace, trace
 from index.view import View
 

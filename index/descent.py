@@ -18,7 +18,7 @@ from index.allowed import Allowed
 from index.explaining import Work
 from index.first_stage import compared, first_stage
 from index.rerank import rerank
-from index.shortlist import best
+from index.scan import best
 from index.view import View
 
 FIRST = 8  # rows of the first chunk

@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 from index.older import Older
+from index.scan import products
 
 LINKS = 16  # M: 64-dimension vectors gain nothing from more (PERFORMANCE: section 6)
 BUILD_DEPTH = 100  # efConstruction
@@ -80,7 +81,7 @@ class Graph(Older):
             return None
         codes = self._storage.codes
         stored = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float32).reshape(self.rows, -1)
-        return stored @ query.astype(np.float32, copy=False)
+        return products(stored, query)
 
     def rounded(self, prefixes: np.ndarray) -> np.ndarray:
         """See `Older`."""
