@@ -19,7 +19,7 @@ from benchmark_systems import PEERS, Entry
 from harness import console
 
 SURVEYED = 100  # queries of a setting in the survey
-LIMIT = 3.0  # seconds for the queries of a setting in a round
+LIMIT, SURVEY_LIMIT = 3.0, 1.0  # seconds for the queries of a setting in a round, and in the survey
 COLD_QUERIES, COLD_RECALL = 100, 0.95
 RESERVE, TIMES = 1_000_000_000, 4  # free bytes that a build must leave, and what it may need, times the vectors
 
@@ -125,7 +125,8 @@ class Run:
             for k in self._plan.ks:
                 settings = subject.settings[k] = [Measured(setting) for setting in process("settings", k=k)]
                 for one in settings:
-                    one.surveyed.append(self._asked(process, one, k, 0, min(SURVEYED, self._plan.per_round)))
+                    number = min(SURVEYED, self._plan.per_round)
+                    one.surveyed.append(self._asked(process, one, k, 0, number, SURVEY_LIMIT))
 
     def _round(self, subject: Subject, number: int, kept: dict[int, list[Measured]]) -> None:
         every = [(k, one) for k, settings in kept.items() for one in settings]
@@ -140,8 +141,10 @@ class Run:
                 given = {"threads": self._plan.threads, "seconds": self._plan.throughput_seconds}
                 one.throughputs.append(process("throughput", k=k, setting=one.setting, **given))
 
-    def _asked(self, process: Process, one: Measured, k: int, first: int, number: int) -> np.ndarray:
-        given = {"first": first, "number": number, "limit": LIMIT, "out": str(self._scratch)}
+    def _asked(
+        self, process: Process, one: Measured, k: int, first: int, number: int, limit: float = LIMIT
+    ) -> np.ndarray:
+        given = {"first": first, "number": number, "limit": limit, "out": str(self._scratch)}
         told = process("measure", k=k, setting=one.setting, **given)
         one.waited.append(told["waited"])
         one.stages.append(told["stages"])

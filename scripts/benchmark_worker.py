@@ -79,7 +79,7 @@ class Worker:
             search(query)
         waited, began = _waited(), time.perf_counter_ns()
         taken, found = self._timed(search, prepared, limit)
-        waited = (_waited() - waited) / (time.perf_counter_ns() - began)
+        waited = min(1.0, (_waited() - waited) / (time.perf_counter_ns() - began))
         np.savez(out, rows=self._rows(found, k), nanoseconds=np.array(taken))
         told = [self._system.stages(answer) for answer in found]
         return {"waited": waited, "stages": {name: float(np.mean([one[name] for one in told])) for name in told[0]}}
