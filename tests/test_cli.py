@@ -1,6 +1,7 @@
 """The command line, against a running service and directly on a directory."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,17 @@ def test_help_needs_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "ingest" in done.stdout
     assert done.stdout.endswith("light\n")
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_sleep(given: dict[str, str], expected: str) -> None:
+    """Said before anything that has threads is loaded, since OpenMP reads it then; who runs it may say otherwise."""
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+    run = "import atexit, os, sys; from app import cli; sys.argv = ['funnel', '--help']"
+    said = "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules or 'faiss' in sys.modules)"
+    command = [sys.executable, "-c", f"{run}; atexit.register(lambda: {said}); cli.main()"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.endswith(f"{expected} False\n")
 
 
 @pytest.mark.parametrize(
