@@ -8,6 +8,7 @@ client and of many, keep-alive, and the last queries again, which the cache has.
 the median of a search at most 1.25 times that of a forward pass, 16 clients at least 2.5 times the throughput of one,
 a repeated query in 2 ms.
 
+    export OMP_WAIT_POLICY=PASSIVE   # as `funnel` has it
     ./scripts/benchmark_text_in.py --data ../shared/data/squad-dev --out docs/results/text-in.json
     ./scripts/benchmark_text_in.py --data ../shared/data/squad-dev --documents 200 --turns 10 --seconds 0.5   # smoke
 """
