@@ -30,7 +30,7 @@ from power_record import Recording, folder_in_memory, load, record
 from power_states import Found, campaign, choose, examine
 from store_plants import PLANTS
 
-PLANTED_STATES, ATTEMPTS = 300, 10  # states looked at for a planted defect, and how often
+PLANTED_STATES, ATTEMPTS = 300, 20  # states looked at for a planted defect, and how often at most
 SHOWN = 10
 
 
@@ -76,7 +76,8 @@ def planted(scale: int, seed: int, workers: int) -> dict[str, Any]:
         with recorded(None, scale, plant) as recording:
             for attempt in range(ATTEMPTS):
                 if not found.losses:
-                    found.add(campaign(recording, choose(recording, PLANTED_STATES, seed + attempt), seed, workers))
+                    chosen = choose(recording, PLANTED_STATES, seed + attempt, renamed=attempt % 2 == 1)
+                    found.add(campaign(recording, chosen, seed, workers))
         figures[plant] = {"states_opened": found.opened, "states_that_lost_something": len(found.losses)}
         console.print(f"planted {plant}: {len(found.losses)} of {found.opened} states lost something")
     return figures

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,12 @@ class Recording:
         near = {at for call in calls if call.name in NEAR for at in (call.end, call.end + 1)}
         near |= {start + 1 for start, line in self.log if '"ack"' in line}
         return sorted(near | {call.start + 1 for call in calls if call.name.startswith("pwrite")})
+
+    def after_renames(self, lines: int) -> list[int]:
+        """Those cuts that are at most so many lines after a rename."""
+        renames = sorted(call.end for phase in self.phases for call in phase if call.name.startswith("rename"))
+        latest = ((cut, bisect_right(renames, cut)) for cut in self.cuts())
+        return [cut for cut, count in latest if count and cut - renames[count - 1] <= lines]
 
 
 def record(folder: Path, scale: int, plant: str | None = None, phases: Sequence[str] = tuple(PHASES)) -> Recording:

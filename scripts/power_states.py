@@ -29,6 +29,7 @@ FIXED = (
     Fate("all", "all"),  # what a kill leaves
 )
 FATES = 6  # of a cut
+SOON = 50  # lines of a trace
 PART = 50  # states given to a process at a time
 _kept: list[Recording] = []  # in a worker
 State = tuple[int, int]  # the line of the trace where the power fails, and the number of the fate
@@ -51,9 +52,13 @@ class Found:
         self.losses |= other.losses
 
 
-def choose(recording: Recording, count: int, seed: int) -> list[State]:
-    """So many different states in the order of their cuts; all of them when there are no more."""
-    every = [(cut, number) for cut in recording.cuts() for number in range(FATES)]
+def choose(recording: Recording, count: int, seed: int, renamed: bool = False) -> list[State]:
+    """So many different states in the order of their cuts; all of them when there are no more.
+
+    With `renamed` only those soon after something got its name, where a directory that is not synced shows.
+    """
+    cuts = recording.after_renames(SOON) if renamed else recording.cuts()
+    every = [(cut, number) for cut in cuts for number in range(FATES)]
     return sorted(Random(seed).sample(every, min(count, len(every))))
 
 
