@@ -8,7 +8,7 @@ import matplotlib as mpl
 from benchmark_ratios import frontier
 from benchmark_tables import MEGABYTE, OURS, points
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from app.plots import COLOURS, DPI, MARKERS, NO_DATE, STYLE
 
@@ -47,6 +47,7 @@ def plot(path: Path, results: Json, k: str) -> bool:
             axes.grid(alpha=0.3, linewidth=0.6)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(ScalarFormatter())
+                axis.set_minor_formatter(ScalarFormatter() if axis is right.yaxis else NullFormatter())
         left.legend(fontsize=7, frameon=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         for suffix, metadata in NO_DATE.items():
