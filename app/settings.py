@@ -170,9 +170,14 @@ def load_settings(**values: Any) -> Settings:
     protects the service has a wrong name or none."""
     check_protection(variables())
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(item) for item in error.errors(include_url=False))) from None
+    try:
+        store_options(settings)
+    except ValueError as error:
+        raise SettingsError(f"FUNNEL_* of the index exclude each other: {error}") from None
+    return settings
 
 
 def variables() -> dict[str, str]:

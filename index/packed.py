@@ -1,9 +1,9 @@
 """Prefixes of rows 0 .. rows-1 as 4-bit codes, all of which every search compares; position in the codes = row.
 
-FAISS's PQ fast scan (Andre, Kermarrec, Le Scouarnec 2015, "Cache locality is not enough") compares 64 bytes a row ten
-times as fast as a BLAS product compares 64 floats. Up to 128 dimensions each number has a code of its own, beyond that
-every two of them share one: 256 dimensions take 64 bytes, and the order of 256 dimensions at 2 bits each is far
-nearer to that of the full vectors than the order of 64 at 8 bits (docs/codes.md).
+FAISS's PQ fast scan (Andre, Kermarrec, Le Scouarnec 2015, "Cache locality is not enough") compares 64 bytes a row in
+half the time that 64 floats take. Up to 128 dimensions each number has a code of its own, beyond that every two of them
+share one: 256 dimensions take 64 bytes, and their order at 2 bits each is far nearer to that of the full vectors than
+the order of 64 dimensions at 8 bits (docs/codes.md).
 """
 
 import faiss

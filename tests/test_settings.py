@@ -88,6 +88,12 @@ def test_variables_that_are_no_setting_are_named_with_what_may_have_been_meant()
     assert unknown_variables(["FUNNEL_PORT", "HOME"]) is None
 
 
+def test_settings_that_exclude_each_other_are_refused() -> None:
+    """With both words."""
+    with pytest.raises(SettingsError, match="shortlist_index=packed has codes of 4 bits; shortlist_codes=int8"):
+        load_settings(shortlist_index="packed", shortlist_codes="int8")
+
+
 def test_the_store_gets_its_part() -> None:
     """Store options carry the settings of the same names."""
     settings = load_settings(storage="int8", flat_limit=7, max_limit=5, max_shortlist=50, shortlist_index="hnsw")
