@@ -5,6 +5,7 @@ vectors, a connection for each thread.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -110,6 +111,7 @@ class Pgvector(System):
             self._threads = threading.local()
             self._server.send_signal(signal.SIGINT)  # at once, whatever connections are open
             self._server.wait(timeout=60)
+            shutil.rmtree(self._socket)
         self._server = None
 
     def _start(self, folder: Path, more: list[str]) -> None:
