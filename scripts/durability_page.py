@@ -84,8 +84,6 @@ NAMES = {
     "crash-none": "SIGKILL of the real server, vectors sent",
     "crash-bundled": "SIGKILL of the real server, bundled model",
 }
-
-
 SHOWN_ELSEWHERE = ("seed", "seconds")
 
 
@@ -163,7 +161,8 @@ def flips(run: Json) -> Iterator[str]:
     """Damaged bytes."""
     yield (
         "One bit flipped, a page of zeros, two pages swapped, a file cut short, in a random place of every kind of "
-        "file. `missed` would be a hit that an undamaged directory would not give; there has to be none.\n"
+        "file. A wrong answer, a traceback or a dead process would have a column; `missed` is what no answer can show "
+        "(see above) and `funnel verify` finds.\n"
     )
     outcomes = sorted({name for counts in run["outcomes"].values() for name in counts})
     rows = [(file, *(counts.get(name, "") for name in outcomes)) for file, counts in sorted(run["outcomes"].items())]
@@ -174,20 +173,29 @@ def flips(run: Json) -> Iterator[str]:
 
 def loads(run: Json) -> Iterator[str]:
     """Open-loop load."""
+    if run["command"].startswith("taskset"):
+        yield "Server and clients shared one core; where the clients were late, both were overtaxed.\n"
     head = ("times the capacity", "offered/s", "accepted/s", "p50 ms", "p99 ms", "refused with 503", "other errors")
+    head += ("clients late, p99 ms",)
     yield from table(head, [_level(level) for level in run["levels"]])
     beside = run["searches_beside_an_ingest"]
     yield f"Searches beside an ingest at full speed: p99 {beside['p99_ratio']} times that of a quiet service.\n"
     yield from (
         f"- {'kept' if held else 'NOT KEPT'}: {promise.replace('_', ' ')}" for promise, held in run["kept"].items()
     )
-    yield ""
+    memory, rest = run["server"]["anonymous_mib"], run["server"]["at_rest"]
+    yield (
+        f"- anonymous memory after the warm-up {memory['after_warm_up']:.0f} MiB, at the end "
+        f"{memory['at_the_end']:.0f}; files open at rest, before and after, {rest['files'][0]} and {rest['files'][1]}, "
+        f"threads {rest['threads'][0]} and {rest['threads'][1]}\n"
+    )
 
 
 def _level(level: Json) -> tuple[object, ...]:
     took, errors = level["accepted_ms"], sum(level["other_errors"].values())
     offered, accepted = level["offered_per_second"], level["accepted_per_second"]
-    return level["multiple"], offered, accepted, took["p50"], took["p99"], f"{level['refused_share']:.1%}", errors
+    refused, late = f"{level['refused_share']:.1%}", level["generator_lag_p99_ms"]
+    return level["multiple"], offered, accepted, took["p50"], took["p99"], refused, errors, late
 
 
 def hostile(run: Json) -> Iterator[str]:
