@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from index.errors import StoreCorrupt
 from index.record import read_record
@@ -30,7 +31,7 @@ class Space:
         if not 1 <= self.prefix_dim <= self.dim:
             raise ValueError(f"prefix_dim must be between 1 and dim={self.dim}, got {self.prefix_dim}")
 
-    @property
+    @cached_property
     def fingerprint_id(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON of `dim` and the fingerprint."""
         identity = {"dim": self.dim, **self.fingerprint}
