@@ -19,6 +19,8 @@ from index.query import Answer, Hit, Query
 from index.ranking import Ranking
 from index.view import View
 
+BEYOND = 2.0  # any score: thresholds may be larger than a float32
+
 
 class RowsMoved(Exception):
     """A row died, or its metadata changed, between the search and the reading of its document; search again on the
@@ -92,7 +94,8 @@ def _page(
 ) -> list[tuple[int, float, str]]:
     rows, scores = ranking.rows, ranking.scores
     if query.score_threshold is not None:
-        rows, scores = rows[scores >= query.score_threshold], scores[scores >= query.score_threshold]
+        kept = scores >= min(max(query.score_threshold, -BEYOND), BEYOND)
+        rows, scores = rows[kept], scores[kept]
     present = ids_of(db, rows.tolist())
     if len(present) < len(rows) and as_of(db, view):
         raise damaged("live documents are missing", [row for row in rows.tolist() if row not in present])

@@ -117,7 +117,8 @@ def test_a_threshold_cuts_the_list(store: Store) -> None:
     scores = [hit.score for hit in store.search(Q[0], Query(exact=True, limit=20))[0].hits]
     kept = store.search(Q[0], Query(exact=True, limit=20, score_threshold=scores[4]))[0].hits
     assert [hit.score for hit in kept] == scores[:5]
-    assert ids(store, Q[0], score_threshold=1.1) == []
+    assert ids(store, Q[0], score_threshold=1.1) == ids(store, Q[0], score_threshold=1e300) == []
+    assert ids(store, Q[0], score_threshold=-1e300) == ids(store, Q[0])
 
 
 def test_more_like_this_leaves_itself_out(store: Store) -> None:
