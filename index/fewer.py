@@ -52,6 +52,4 @@ def _details(query: Query, view: View, ranking: Ranking, matching: int, hits: in
 
 def _above(query: Query, ranking: Ranking) -> int:
     """Rows that the threshold lets pass."""
-    if query.score_threshold is None:
-        return len(ranking.rows)
-    return int((ranking.scores >= query.score_threshold).sum())
+    return int((ranking.scores >= query.least_score).sum())

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+BEYOND = 2.0  # any score
+
 
 @dataclass(frozen=True)
 class Query:
@@ -36,6 +38,11 @@ class Query:
     exclude: str | None = None
     mapped: bool = True
     deadline: float | None = None
+
+    @property
+    def least_score(self) -> float:
+        """The threshold, or what every score exceeds; a float32 holds it."""
+        return -BEYOND if self.score_threshold is None else min(max(self.score_threshold, -BEYOND), BEYOND)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,6 @@ from index.query import Answer, Hit, Query
 from index.ranking import Ranking
 from index.view import View
 
-BEYOND = 2.0  # any score: thresholds may be larger than a float32
-
 
 class RowsMoved(Exception):
     """A row died, or its metadata changed, between the search and the reading of its document; search again on the
@@ -94,7 +92,7 @@ def _page(
 ) -> list[tuple[int, float, str]]:
     rows, scores = ranking.rows, ranking.scores
     if query.score_threshold is not None:
-        kept = scores >= min(max(query.score_threshold, -BEYOND), BEYOND)
+        kept = scores >= query.least_score
         rows, scores = rows[kept], scores[kept]
     present = ids_of(db, rows.tolist())
     if len(present) < len(rows) and as_of(db, view):
