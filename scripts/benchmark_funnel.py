@@ -13,12 +13,12 @@ TARGETS = (0.9, 0.95, 0.98, 0.99)
 
 
 class Funnel(System):
-    """A store in a directory, made and opened as the service does it; `options` are those of StoreOptions."""
+    """A store in a directory, made and opened as the service does it; further `options` are those of StoreOptions."""
 
     packages = ("faiss-cpu", "numpy")
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
+    def __init__(self, prefix_dim: int = PREFIX, **options: Any) -> None:
+        self._prefix_dim, self._options = prefix_dim, options
 
     def load(self) -> None:
         global Asked, Document, Query, Space, Store, StoreOptions
@@ -31,7 +31,7 @@ class Funnel(System):
 
     def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
         """Write durably, wait for the graph, save it; the calibration is timed apart."""
-        space = Space(vectors.shape[1], PREFIX, {"model": "none"})
+        space = Space(vectors.shape[1], min(self._prefix_dim, vectors.shape[1]), {"model": "none"})
         with Store.open(folder, space, StoreOptions(**self._options)) as store:
             for start in range(0, len(vectors), LOAD):
                 part = vectors[start : start + LOAD]

@@ -33,6 +33,7 @@ def _faiss(name: str, mode: str, what: str, **options: Any) -> Entry:
 
 SYSTEMS = (
     _ours("funnel", "two-stage"),
+    _ours("funnel-packed", "two-stage", prefix_dim=256, shortlist_index="packed"),
     _ours("funnel-graph", "two-stage", shortlist_index="hnsw"),
     _ours("funnel-graph-int8", "two-stage", shortlist_index="hnsw", shortlist_codes="int8"),
     _ours("funnel-bfloat16", "two-stage", storage="bfloat16"),
