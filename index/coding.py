@@ -8,7 +8,8 @@ import numpy as np
 from index.errors import StoreCorrupt
 from index.graph import Graph
 from index.older import Older, checksum
-from index.packed import CODES, Packed
+from index.options import PACKED
+from index.packed import Packed
 
 KINDS: dict[type, type[Older]] = {
     faiss.IndexHNSWFlat: Graph,
@@ -19,7 +20,7 @@ KINDS: dict[type, type[Older]] = {
 
 def make_older(training: np.ndarray, codes: str) -> Older:
     """Codes of no rows; (n, prefix_dim) float32 `training` rows set their ranges."""
-    return Packed.empty(training) if codes == CODES else Graph.empty(training, codes)
+    return Packed.empty(training) if codes == PACKED else Graph.empty(training, codes)
 
 
 def load_older(path: Path, expected: int) -> Older:

@@ -108,8 +108,7 @@ class Descent:
         self.matching = allowed.count if allowed else view.rows
         turned = view.turned(query[None])[0]
         self._own, self._order = turned, turned  # the query's prefix, not normalised, and as corrected
-        rounded = view.shortlist.older is not None and view.shortlist.exhaustive
-        self._corrects = corrects and not rounded  # an order of wide codes leaves little to correct
+        self._corrects = corrects and not view.shortlist.packed  # an order of wide codes leaves little to correct
         self._corrected_at = CORRECTED_FROM
         self.strategy = "none"
         pool = POOL if view.shortlist.exhaustive else 1

@@ -49,4 +49,4 @@ def compared(view: View, keep: int, allowed: Allowed | None, strategy: str) -> i
 def _masks(view: View, matching: int) -> bool:
     """Whether all rows are compared and those that do not match left out: better than gathering a large part of them,
     and all that packed codes can do."""
-    return view.shortlist.exhaustive and (view.shortlist.older is not None or matching > view.rows // 3)
+    return view.shortlist.packed or (view.shortlist.older is None and matching > view.rows // 3)

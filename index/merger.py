@@ -21,7 +21,6 @@ from index.jobs import Adopt, Job
 from index.layout import Layout, sync_directory
 from index.older import Older
 from index.options import StoreOptions
-from index.packed import CODES as PACKED
 from index.record import read_record
 from index.view import View
 from index.writer import Writer
@@ -140,10 +139,8 @@ def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Olde
 
 def chosen_codes(options: StoreOptions, view: View) -> str:
     """The codes of the next graph; `auto` goes from float32 to int8 as the collection grows, never back."""
-    if options.shortlist_index == "packed":
-        return PACKED
-    if options.shortlist_codes != "auto":
-        return options.shortlist_codes
+    if options.codes is not None:
+        return options.codes
     if view.rows > INT8_ROWS:
         return "int8"
     return view.shortlist.older.codes if view.shortlist.older else "float32"

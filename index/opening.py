@@ -16,15 +16,15 @@ from index.database import Documents, peek
 from index.documents import live_mask
 from index.drift import energy_of
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
-from index.graph import CODES as GRAPHS
+from index.graph import Graph
 from index.integrity import read_block
 from index.layout import Layout, acquire_lock
 from index.log_file import check_log_file
 from index.making import make_documents
 from index.matrices import Matrices, load_matrices
 from index.merger import load_snapshot
+from index.older import Older
 from index.options import StoreOptions
-from index.packed import CODES as PACKED
 from index.rotation import check_prefix, fitted
 from index.shortlist import Shortlist
 from index.space import Space
@@ -153,7 +153,7 @@ def _shortlist(layout: Layout, state: State, view: View, options: StoreOptions) 
     shortlist, saved = view.shortlist, 0
     if options.shortlist_index != "flat" and not view.searched.exact_only:
         older = load_snapshot(state.snapshot, layout.collection, view.space.prefix_dim, state.rows)
-        if older is not None and older.codes == wanted_codes(options, older.codes):
+        if older is not None and fits(older, options):
             shortlist, saved = shortlist.with_older(older), older.rows
     if state.rows - shortlist.rows > BLOCK:
         log.info("making the prefixes of %d rows again", state.rows - shortlist.rows)
@@ -177,12 +177,9 @@ def _record(documents: Documents, view: View) -> None:
         db.execute("UPDATE state SET space = ?, rotation = ?", (view.space.to_json(), matrices))
 
 
-def wanted_codes(options: StoreOptions, present: str) -> str:
-    """The codes a snapshot should have; `auto` takes those of any graph."""
-    if options.shortlist_index == "packed":
-        return PACKED
-    kept = options.shortlist_codes == "auto" and present in GRAPHS
-    return present if kept else options.shortlist_codes
+def fits(older: Older, options: StoreOptions) -> bool:
+    """Whether a snapshot is of the kind that is asked for, in codes that it may have."""
+    return older.kind == Graph.kind if options.codes is None else older.codes == options.codes
 
 
 def _empty_view(

@@ -9,6 +9,9 @@ ALLOWED = {
 }
 
 
+PACKED = "pq4"  # the codes of a packed first stage
+
+
 @dataclass(frozen=True)
 class StoreOptions:
     """Choices that change cost, never the meaning of an answer.
@@ -37,3 +40,10 @@ class StoreOptions:
             raise ValueError(
                 f"shortlist_index=packed has codes of 4 bits; shortlist_codes={self.shortlist_codes} is for a graph"
             )
+
+    @property
+    def codes(self) -> str | None:
+        """How the older rows have to be stored; None where a graph may have the codes that suit its size."""
+        if self.shortlist_index == "packed":
+            return PACKED
+        return None if self.shortlist_codes == "auto" else self.shortlist_codes

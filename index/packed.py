@@ -11,8 +11,8 @@ import numpy as np
 
 from index.bits import pack
 from index.older import Older
+from index.options import PACKED
 
-CODES = "pq4"
 SINGLE = 128  # dimensions up to which each number has a code of its own
 TRAINED_ON = 4_096  # rows; a thousand make codes as good as 20,000 do
 CENTROIDS = 16  # of a 4-bit code
@@ -24,7 +24,7 @@ class Packed(Older):
     """An exhaustive first stage over 4-bit codes: inner product of unit prefixes, rounded."""
 
     kind = "packed"
-    codes = CODES
+    codes = PACKED
     exhaustive = True
     add_slice = 65_536
     _index: faiss.IndexIVFPQFastScan  # of one list: the flat one takes no filter

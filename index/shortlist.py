@@ -39,9 +39,14 @@ class Shortlist:
         return self.older.rows if self.older else 0
 
     @property
+    def packed(self) -> bool:
+        """Whether all older rows are compared by rounded codes."""
+        return self.older is not None and self.older.exhaustive
+
+    @property
     def exhaustive(self) -> bool:
         """Whether a search compares every row, if only rounded."""
-        return self.older is None or self.older.exhaustive
+        return self.older is None or self.packed
 
     @property
     def tail(self) -> np.ndarray:

@@ -9,8 +9,9 @@ from index import bits
 from index.coding import load_older, make_older
 from index.document import Document
 from index.evaluation import recall_at_k
+from index.options import PACKED as CODES
 from index.options import StoreOptions
-from index.packed import CODES, Packed
+from index.packed import Packed
 from index.query import Query
 from index.space import Space
 from index.store import Store
