@@ -11,7 +11,7 @@ from typing import Any
 from benchmark_growth import growth, stages
 from benchmark_plot import plot
 from benchmark_tables import MEGABYTE, TARGETS
-from figures import source, table
+from figures import fill, source, table
 
 PAGE, RESULTS, PLOTS = Path("docs/performance.md"), Path("docs/results"), Path("docs/plots")
 BEGIN, END = "<!-- written by scripts/benchmark.py --page -->", "<!-- end of what it writes -->"
@@ -22,15 +22,10 @@ SYNTHETIC = ("mixture", "clusters")
 
 def write() -> None:
     """Put the results into the page; raises ValueError when it has not both marks."""
-    text = PAGE.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{PAGE} must have each of its marks once: {BEGIN} and {END}")
     found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("benchmark-*.json"))]
     lines = [line for name, results in found for line in section(name, results)]
     every = [results for _, results in found]
-    made = "\n".join([*growth(every), *stages(every), *lines])
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}")
+    fill(PAGE, BEGIN, END, [*growth(every), *stages(every), *lines])
 
 
 def section(name: str, results: Json) -> Iterator[str]:

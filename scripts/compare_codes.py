@@ -22,7 +22,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from figures import source, table
+from figures import fill, source, table
 from harness import console, store_results
 from recall_collections import MODELS, load_case
 from rich.table import Table
@@ -196,12 +196,6 @@ def page() -> Iterator[str]:
         yield from source(results)
 
 
-def write() -> None:
-    """Put the tables between the marks of the page."""
-    text = PAGE.read_text()
-    PAGE.write_text(text.split(BEGIN)[0] + "\n".join([BEGIN, "", *page(), END]) + text.split(END)[1])
-
-
 def main() -> None:
     """Parse arguments, measure, print, store; or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -215,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="store the results as JSON")
     arguments = parser.parse_args()
     if arguments.page:
-        write()
+        fill(PAGE, BEGIN, END, page())
         return
     if arguments.data is None:
         parser.error("--data names the folder of collections")

@@ -7,7 +7,7 @@ Results named evaluation-*.json get a page of their own beside docs/evaluation.m
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str
     yield "|---|" + "---:|" * (len(head) - 1)
     yield from ("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
     yield ""
+
+
+def fill(page: Path, begin: str, end: str, lines: Iterable[str]) -> None:
+    """Write what stands between two marks of a page anew; ValueError when it has not each of them once."""
+    text = page.read_text()
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{page} must have each of its marks once: {begin} and {end}")
+    made = "\n".join(lines)
+    page.write_text(f"{text.split(begin)[0]}{begin}\n\n{made}\n{end}{text.split(end)[1]}")
 
 
 def source(results: Mapping[str, Any]) -> Iterator[str]:
