@@ -41,8 +41,13 @@ def hexed(text: str) -> str:
 
 def played(tmp_path: Path, *lines: str) -> Disk:
     """A disk that followed these calls; `'...'` stands for a string, `5</d/f>` for a descriptor."""
+    return followed(tmp_path, "".join(f"1  {_printed(line)}\n" for line in lines))
+
+
+def followed(tmp_path: Path, text: str) -> Disk:
+    """A disk that followed a trace."""
     trace, disk = tmp_path / "trace", Disk(ROOT)
-    trace.write_text("".join(f"1  {_printed(line)}\n" for line in lines))
+    trace.write_text(text)
     for call in syscall_trace.read(trace):
         disk.play(call)
     return disk
@@ -86,16 +91,14 @@ def test_a_rename_is_one_change_that_a_sync_of_its_directory_makes_durable(tmp_p
 
 def test_an_fsync_does_not_cover_a_write_that_was_under_way(tmp_path: Path) -> None:
     """Only calls that had ended before it began."""
-    trace, disk = tmp_path / "trace", Disk(ROOT)
     path = hexed("/d/a")
-    trace.write_text(
+    disk = followed(
+        tmp_path,
         f'1  openat(AT_FDCWD, "{path}", O_RDWR|O_CREAT) = 5\n'
         f'2  pwrite64(5<{path}>, "\\x61", 1, 0 <unfinished ...>\n'
         f"1  fsync(5<{path}>) = 0\n"
-        "2  <... pwrite64 resumed>) = 1\n"
+        "2  <... pwrite64 resumed>) = 1\n",
     )
-    for call in syscall_trace.read(trace):
-        disk.play(call)
     assert crashed(disk, 99, Fate("none", "all"), DICE) == {"a": b""}
 
 
@@ -106,18 +109,16 @@ def test_an_fsync_does_not_cover_a_write_that_was_under_way(tmp_path: Path) -> N
 )
 def test_what_another_process_closes_stays_open_here(tmp_path: Path, flags: str, left: bytes) -> None:
     """A thread shares the descriptors, a process that is started has its own."""
-    trace, disk = tmp_path / "trace", Disk(ROOT)
     path = hexed("/d/a")
-    trace.write_text(
+    disk = followed(
+        tmp_path,
         f'1  openat(AT_FDCWD, "{path}", O_RDWR|O_CREAT) = 5\n'
         f'1  pwrite64(5<{path}>, "\\x61", 1, 0) = 1\n'
         f"1  {flags}\n"
         f"7  close(5<{path}>) = 0\n"
         f"1  <... {flags.split('(')[0]} resumed>) = 7\n"
-        f'1  pwrite64(5<{path}>, "\\x62", 1, 1) = 1\n'
+        f'1  pwrite64(5<{path}>, "\\x62", 1, 1) = 1\n',
     )
-    for call in syscall_trace.read(trace):
-        disk.play(call)
     file = disk.top.now["a"]
     assert isinstance(file, File)
     assert bytes(file.now) == left
