@@ -12,6 +12,7 @@ systems have all cores), throughput that of two threads on two. docs/performance
     ./scripts/benchmark.py --data DATA --systems funnel hnswlib qdrant-edge-int8 --rounds 9
     ./scripts/benchmark.py --data DATA --cold --systems funnel lancedb-hnsw
     ./scripts/benchmark.py --data DATA --memory-cap 1000 --systems funnel lancedb-hnsw       under 1,000 MB
+    ./scripts/benchmark.py --data DATA --prepare                            build; measure later, with --reuse
     ./scripts/benchmark.py --page                                           write docs/performance.md's tables and plots
 """
 
@@ -61,6 +62,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="cores of a build, and threads of the throughput")
     parser.add_argument("--cold", action="store_true", help="searches after the page cache was dropped, too")
     parser.add_argument("--memory-cap", type=int, help="megabytes for each system, page cache included")
+    parser.add_argument("--prepare", action="store_true", help="build the indexes and measure nothing, for --reuse")
     parser.add_argument("--reuse", action="store_true", help="take indexes that were built before")
     parser.add_argument("--out", type=Path, help="store the results as JSON")
     return parser.parse_args()
@@ -94,6 +96,8 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     collection = Collection(shape, arguments.data)
     cap = arguments.memory_cap * MEGABYTE if arguments.memory_cap else None
     run = Run(collection, entries, plan, cap, arguments.reuse)
+    if arguments.prepare:
+        return {"collection": collection.describe(), **run.prepare()}
     found = run.everything(cold=arguments.cold or arguments.smoke)
     results = {"collection": collection.describe(), **found, "left_out": LEFT_OUT}
     results["compared"] = compared(results)

@@ -24,7 +24,7 @@ class Chroma(System):
         global chromadb
         import chromadb
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Add batch after batch."""
         self._folder = folder
         given = prefixes(vectors) if self._prefix else vectors
@@ -34,7 +34,6 @@ class Chroma(System):
             collection.add(ids=[str(start + place) for place in range(len(part))], embeddings=part)
         if self._prefix:
             Rerank.save(vectors, folder)
-        return {}
 
     def _client(self) -> Any:
         settings = chromadb.config.Settings(anonymized_telemetry=False)

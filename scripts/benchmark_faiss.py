@@ -25,7 +25,7 @@ class Faiss(System):
         """The empty index."""
         raise NotImplementedError
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Train, add, write."""
         faiss.omp_set_num_threads(threads)
         index = self.make(vectors.shape[1], len(vectors))
@@ -33,7 +33,6 @@ class Faiss(System):
             index.train(vectors)
         index.add(vectors)
         faiss.write_index(index, str(folder / "index.faiss"))
-        return {}
 
     def open(self, folder: Path) -> None:
         faiss.omp_set_num_threads(1)

@@ -29,8 +29,8 @@ class Funnel(System):
         from index.space import Space
         from index.store import Store
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
-        """Write durably, wait for the graph, save it; the calibration is timed apart."""
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
+        """Write durably, wait for what is merged, save it."""
         space = Space(vectors.shape[1], min(self._prefix_dim, vectors.shape[1]), {"model": "none"})
         with Store.open(folder, space, StoreOptions(**self._options)) as store:
             for start in range(0, len(vectors), LOAD):
@@ -38,9 +38,11 @@ class Funnel(System):
                 documents = [Document(str(start + place), "-") for place in range(len(part))]
                 store.write(documents, dict(enumerate(part)))
             _settle(store)
-            began = time.perf_counter()
+
+    def tune(self, calibration: np.ndarray, folder: Path) -> None:
+        """Calibrate."""
+        with Store.open(folder, None, StoreOptions(**self._options)) as store:
             store.calibrate(Asked(calibration, "file", True))
-            return {"calibration_seconds": time.perf_counter() - began}
 
     def open(self, folder: Path) -> None:
         self._store = Store.open(folder, None, StoreOptions(**self._options))

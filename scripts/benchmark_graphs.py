@@ -17,12 +17,11 @@ class Reranked(System):
         self._funnel, self._two_stage = funnel, funnel or rerank
         self._rerank: Rerank | None = None
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Make and save the graph, and the full vectors for a second stage."""
         if self._two_stage:
             Rerank.save(vectors, folder)
         self.make(prefixes(vectors) if self._funnel else vectors, folder / "graph", threads)
-        return {}
 
     def open(self, folder: Path) -> None:
         self._rerank = Rerank(folder) if self._two_stage else None

@@ -23,14 +23,13 @@ class Lance(System):
         import lancedb
         import pyarrow as pa
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Write the table, make the index."""
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
         table = lancedb.connect(str(folder)).create_table("rows", pa.table({"vector": column}))
         graph = {"m": 16, "ef_construction": 200, "num_partitions": 1} if "HNSW" in self._index else {}
         codes = {"num_sub_vectors": vectors.shape[1] // 8} if self._index == "IVF_PQ" else {}
         table.create_index(metric="dot", index_type=self._index, **graph, **codes)
-        return {}
 
     def open(self, folder: Path) -> None:
         self._table = lancedb.connect(str(folder)).open_table("rows")

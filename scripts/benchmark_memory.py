@@ -1,4 +1,4 @@
-"""Memory, disk and page cache of the processes and files under test. Needs the standard library alone."""
+"""Memory, processor time, disk and page cache of processes and files under test. Needs the standard library alone."""
 
 import os
 import resource
@@ -27,6 +27,12 @@ def resident(processes: Iterable[int]) -> dict[str, int]:
 def peak() -> int:
     """The most bytes that this process ever had resident."""
     return KIB * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def cpu_seconds() -> float:
+    """Processor time that this process and those it waited for have taken, on all cores."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def read_bytes(processes: Iterable[int]) -> int:

@@ -18,10 +18,9 @@ class Exact(System):
     def load(self) -> None:
         """It is there already."""
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Nothing but the file."""
         np.save(folder / FULL, vectors)
-        return {}
 
     def open(self, folder: Path) -> None:
         self._full = np.load(folder / FULL, allow_pickle=False)
@@ -41,11 +40,10 @@ class Scan(System):
     def load(self) -> None:
         """It is there already."""
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Two files."""
         Rerank.save(vectors, folder)
         np.save(folder / PREFIXES, prefixes(vectors))
-        return {}
 
     def open(self, folder: Path) -> None:
         self._rerank, self._prefixes = Rerank(folder), np.load(folder / PREFIXES, allow_pickle=False)

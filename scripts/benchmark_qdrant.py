@@ -22,7 +22,7 @@ class Edge(System):
         global q
         import qdrant_edge as q
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Upsert, then optimise until there is nothing left to do."""
         shard = q.EdgeShard.create(str(folder), self._config(vectors.shape[1], threads))
         for start in range(0, len(vectors), LOAD):
@@ -37,7 +37,6 @@ class Edge(System):
             pass
         shard.flush()
         shard.close()
-        return {}
 
     def _prefix(self, short: np.ndarray) -> dict[str, list[float]]:
         return {"prefix": short.tolist()} if self._mode == "prefix" else {}

@@ -44,10 +44,15 @@ class Run:
         self._cores = sorted(os.sched_getaffinity(0))[-plan.threads :]
         self._scratch = collection.folder / "found.npz"
 
-    def everything(self, cold: bool) -> dict[str, Any]:
-        """Build, survey, rounds, cold searches; a system that fails is left out from there on, with the reason."""
+    def prepare(self) -> dict[str, Any]:
+        """Build all indexes, for a run that reuses them."""
         for subject in self._subjects:
             self._try(subject, "building", self._build)
+        return self._told()
+
+    def everything(self, cold: bool) -> dict[str, Any]:
+        """Build, survey, rounds, cold searches; a system that fails is left out from there on, with the reason."""
+        self.prepare()
         for subject in self._living():
             self._try(subject, "survey of", self._survey)
         kept = {subject.entry.name: {k: subject.repeated(k) for k in self._plan.ks} for subject in self._living()}
@@ -59,6 +64,9 @@ class Run:
         if cold:
             for subject in self._living():
                 self._try(subject, "cold:", self._cold)
+        return self._told()
+
+    def _told(self) -> dict[str, Any]:
         told = [subject.to_json() for subject in self._subjects]
         return {"plan": asdict(self._plan), "memory_cap": self._cap, "cores": len(self._cores), "systems": told}
 

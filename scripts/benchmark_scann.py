@@ -23,7 +23,7 @@ class Scann(System):
         global builder, load_searcher
         from scann.scann_ops.py.scann_ops_pybind import builder, load_searcher
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Train, and write its folder."""
         leaves = max(16, round(len(vectors) ** 0.5))
         plan = builder(vectors, 10, "dot_product").set_n_training_threads(threads)
@@ -33,7 +33,6 @@ class Scann(System):
         searcher = plan.score_ah(2, anisotropic_quantization_threshold=THRESHOLD).reorder(100).build()
         searcher.serialize(str(folder.resolve()))
         (folder / "leaves").write_text(str(leaves))
-        return {}
 
     def open(self, folder: Path) -> None:
         self._leaves = int((folder / "leaves").read_text())

@@ -116,10 +116,14 @@ class FunnelServer(Served):
         self._library = Funnel()
         self._library.load()
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """As the library does."""
         (folder / "dim").write_text(str(vectors.shape[1]))
-        return self._library.build(vectors, calibration, folder / "data", threads)
+        self._library.build(vectors, folder / "data", threads)
+
+    def tune(self, calibration: np.ndarray, folder: Path) -> None:
+        """As the library does."""
+        self._library.tune(calibration, folder / "data")
 
     def open(self, folder: Path) -> None:
         environ = {
@@ -155,9 +159,9 @@ class ChromaServer(Served):
         self._library = Chroma()
         self._library.load()
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """As Chroma in process does."""
-        return self._library.build(vectors, calibration, folder, threads)
+        self._library.build(vectors, folder, threads)
 
     def open(self, folder: Path) -> None:
         self._folder, self._ef = folder, 0

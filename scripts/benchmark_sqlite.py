@@ -36,7 +36,7 @@ class SqliteVec(System):
             self._thread.db = db
         return self._thread.db
 
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
         """Insert everything in one transaction."""
         self._path = str(folder / "rows.sqlite")
         columns = f"full float[{vectors.shape[1]}] distance_metric=cosine"
@@ -55,7 +55,6 @@ class SqliteVec(System):
                 ]
                 db.executemany(f"insert into rows({names}) values ({marks})", values)
         db.close()
-        return {}
 
     def open(self, folder: Path) -> None:
         self._path = str(folder / "rows.sqlite")

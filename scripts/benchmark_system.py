@@ -30,11 +30,11 @@ class System(ABC):
         """Import the libraries; what they hold in memory is not counted."""
 
     @abstractmethod
-    def build(self, vectors: np.ndarray, calibration: np.ndarray, folder: Path, threads: int) -> dict[str, float]:
-        """Make everything that `open` needs of (n, dim) float32 unit vectors.
+    def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
+        """Make everything that `open` needs of (n, dim) float32 unit vectors."""
 
-        `calibration` are (m, dim) queries that no measurement asks; returns seconds of steps that a user may leave out.
-        """
+    def tune(self, calibration: np.ndarray, folder: Path) -> None:  # noqa: B027  # most learn nothing from queries
+        """What a user may leave out: learn from (m, dim) queries that no measurement asks."""
 
     @abstractmethod
     def open(self, folder: Path) -> None:
