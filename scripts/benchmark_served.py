@@ -112,8 +112,12 @@ class FunnelServer(Served):
 
     packages = ("fastapi", "uvicorn", "faiss-cpu")
 
+    def __init__(self, prefix_dim: int = PREFIX, **options: str) -> None:
+        """Further `options` are those of StoreOptions, and settings of the service."""
+        self._prefix_dim, self._options = prefix_dim, options
+
     def load(self) -> None:
-        self._library = Funnel()
+        self._library = Funnel(self._prefix_dim, **self._options)
         self._library.load()
 
     def build(self, vectors: np.ndarray, folder: Path, threads: int) -> None:
@@ -130,7 +134,8 @@ class FunnelServer(Served):
             "FUNNEL_DATA_DIR": str(folder / "data"),
             "FUNNEL_MODEL": "none",
             "FUNNEL_DIM": (folder / "dim").read_text(),
-            "FUNNEL_PREFIX_DIM": str(PREFIX),
+            "FUNNEL_PREFIX_DIM": str(self._prefix_dim),
+            **{f"FUNNEL_{name.upper()}": value for name, value in self._options.items()},
             "FUNNEL_AUTO_CALIBRATE": "0",
             "FUNNEL_PORT": str(self.free_port()),
         }
