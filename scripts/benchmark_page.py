@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md and their plots, from docs/results/benchmark-*.json.
+"""The tables of docs/performance.md and their plots, from benchmark-*.json and scale-*.json in docs/results.
 
 What stands between the two marks of the page is written anew; the rest of it is written by people.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmark_growth import growth, stages
 from benchmark_plot import plot
+from benchmark_scale_page import scale, stored
 from benchmark_tables import MEGABYTE, TARGETS
 from figures import fill, source, table
 
@@ -25,7 +26,7 @@ def write() -> None:
     found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("benchmark-*.json"))]
     lines = [line for name, results in found for line in section(name, results)]
     every = [results for _, results in found]
-    fill(PAGE, BEGIN, END, [*growth(every), *stages(every), *lines])
+    fill(PAGE, BEGIN, END, [*growth(every), *scale(stored(RESULTS), PLOTS), *stages(every), *lines])
 
 
 def section(name: str, results: Json) -> Iterator[str]:
