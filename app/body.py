@@ -31,7 +31,7 @@ def require(request: Request, *accepted: str) -> str:
 async def known_parameters(request: Request) -> None:
     """Refuse (422) parameters of the address that the route does not have: nothing is ignored in silence."""
     route = request.scope.get("route")
-    if not isinstance(route, APIRoute):
+    if not request.scope["query_string"] or not isinstance(route, APIRoute):
         return
     known = {field.alias for field in route.dependant.query_params}
     unknown = sorted(set(request.query_params) - known)
@@ -85,7 +85,7 @@ async def read(request: Request, limit: int, idle: float | None = None) -> bytes
     if declared.isdecimal() and (stated := int(declared[:19])) > limit:  # Python refuses to read thousands of digits
         raise _too_large(limit, f"{stated}")
     body = bytearray()
-    async for chunk in chunks(request, idle):
+    async for chunk in request.stream() if idle is None else chunks(request, idle):
         body += chunk
         if len(body) > limit:
             raise _too_large(limit, f"at least {len(body)}")

@@ -28,6 +28,7 @@ from app.access_headers import Headers
 from app.access_keys import without_keys
 from app.admission import Admission, Gate
 from app.body import known_parameters
+from app.direct import Direct, routes_of
 from app.embedder import Embedder
 from app.info import NAME
 from app.metrics import Metrics
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.admission = admission
+    app.add_middleware(Direct, routes=routes_of(routes_search.router))
     app.add_middleware(Gate, admission=admission)
     app.add_middleware(Guard, access=access)
     if access.origins:

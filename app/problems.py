@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -105,7 +105,7 @@ PROBLEMS = {
     )
 }
 
-BY_ERROR: Mapping[type[BaseException], str] = {
+BY_ERROR: Mapping[type[Exception], str] = {
     errors.InvalidVector: "invalid-vector",
     errors.InvalidFilter: "invalid-filter",
     errors.InvalidPlan: "invalid-plan",
@@ -146,6 +146,9 @@ class Refused(Exception):
         self.problem, self.errors, self.members = PROBLEMS[slug], errors, members
 
 
+FORESEEN: tuple[type[Exception], ...] = (*BY_ERROR, Refused)  # what else is raised is a defect, and a 500
+
+
 def problem_of(error: BaseException) -> Problem:
     """The row of the table for an error; `internal` for one that has none."""
     if isinstance(error, Refused):
@@ -179,8 +182,8 @@ def respond(
 
 def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
-    for kind in (*BY_ERROR, Refused, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(cast(type[Exception], kind), handle)
+    for kind in (*FORESEEN, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, handle)
 
 
 async def handle(request: Request, error: Exception) -> Response:
