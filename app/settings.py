@@ -68,8 +68,8 @@ class Settings(BaseSettings):
 
     data_dir: Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))] = Path("data")
     """The folder that holds the index; one process at a time may open it."""
-    storage: Literal["float32", "bfloat16", "int8"] = "float32"
-    """How full vectors are kept on disk."""
+    storage: Literal["float32", "int16", "bfloat16", "int8"] = "float32"
+    """How full vectors are kept on disk, fixed with a new index: docs/storage.md says what each costs."""
     shortlist_index: Literal["auto", "flat", "hnsw", "packed"] = "auto"
     """The first stage: exact "flat", graph "hnsw", or "auto", chosen by the size; "packed" scans codes of 4 bits."""
     shortlist_codes: Literal["auto", "float32", "int8"] = "auto"

@@ -15,7 +15,7 @@ from index.view import View
 
 ROUNDING = 1e-5  # of float32 sums over prefixes and full rows
 SPARE = 1e-6  # of float32 squared norms
-LONGEST = {"float32": 1.0, "int8": 1.0, "bfloat16": 1.0 + 2**-8}  # norm of a stored row, decoded
+LONGEST = {"float32": 1.0, "int16": 1.0, "int8": 1.0, "bfloat16": 1.0 + 2**-8}  # norm of a stored row, decoded
 
 
 def bound(view: View, query: np.ndarray, cosine: float) -> float:

@@ -1,4 +1,4 @@
-"""How a full vector is stored: float32, bfloat16 or int8 rows of bytes.
+"""How a full vector is stored: rows of bytes with a float32, int16, bfloat16 or int8 for every number.
 
 Scores are always inner products of the query with the decoded row, so that every stage and the exact scan
 agree to the last bits over one storage type.
@@ -35,8 +35,7 @@ class Codec(ABC):
 
     def scores(self, stored: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
         """Inner products (n,) float32 of the (dim,) query with the given rows of the stored matrix."""
-        # einsum adds every row in the same order whatever its neighbours are; BLAS does not.
-        return np.einsum("ij,j->i", self.decode(np.take(stored, rows, axis=0)), query)
+        return inner_products(self.decode(np.take(stored, rows, axis=0)), np.arange(len(rows)), query)
 
 
 class Float32(Codec):
@@ -55,20 +54,7 @@ class Float32(Codec):
         return np.ascontiguousarray(raw).view("<f4")
 
     def scores(self, stored: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
-        # Straight from the mapping without a copy and without the GIL; 1.7 times as fast as take + matmul.
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
-        scores = np.empty(len(rows), dtype=np.float32)
-        vectors = stored.reshape(-1).view("<f4")
-        faiss.fvec_inner_products_by_idx(
-            faiss.swig_ptr(scores),
-            faiss.swig_ptr(query),
-            faiss.swig_ptr(vectors),
-            faiss.swig_ptr(rows),
-            self.dim,
-            1,
-            len(rows),
-        )
-        return scores
+        return inner_products(stored.reshape(-1).view("<f4"), rows, query)  # from the mapping, without a copy
 
 
 class BFloat16(Codec):
@@ -93,28 +79,66 @@ class BFloat16(Codec):
         return np.left_shift(wide, 16, out=wide).view("<f4")
 
 
-class Int8(Codec):
-    """One byte a number and one float32 scale a row, chosen so that the decoded row has norm 1."""
+class Scaled(Codec):
+    """An integer a number and, before them, one float32 scale a row, chosen so that the decoded row has norm 1."""
 
-    name = "int8"
+    kind: np.dtype
 
     @property
     def row_bytes(self) -> int:
-        return self.dim + 4
+        return 4 + self.kind.itemsize * self.dim
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         largest = np.abs(rows).max(axis=1, keepdims=True)
-        codes = np.rint(rows * (127 / largest)).astype(np.int8)
+        codes = np.rint(rows * (np.iinfo(self.kind).max / largest))
         norms = np.sqrt(np.einsum("ij,ij->i", codes, codes, dtype=np.float64))
         scales = (1 / norms).astype("<f4")[:, None]
-        return np.concatenate([scales.view(np.uint8), codes.view(np.uint8)], axis=1)
+        return np.concatenate([scales.view(np.uint8), codes.astype(self.kind).view(np.uint8)], axis=1)
 
     def decode(self, raw: np.ndarray) -> np.ndarray:
-        scales = np.ascontiguousarray(raw[:, :4]).view("<f4")
-        return raw[:, 4:].view(np.int8).astype(np.float32) * scales
+        codes = self._codes(raw)
+        return np.multiply(codes, _scales(raw)[:, None], out=codes)
+
+    def scores(self, stored: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+        raw = np.take(stored, rows, axis=0)
+        return inner_products(self._codes(raw), np.arange(len(rows)), query) * _scales(raw)
+
+    def _codes(self, raw: np.ndarray) -> np.ndarray:
+        return raw[:, 4:].view(self.kind).astype(np.float32)
 
 
-CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in (Float32, BFloat16, Int8)}
+class Int16(Scaled):
+    """Two bytes a number: scores move by about 2e-6, a twentieth of what bfloat16 moves them at the same size.
+
+    float16 would be nearer to that, but neither numpy nor FAISS on AVX-512 turns it into floats in good time.
+    """
+
+    name, kind = "int16", np.dtype("<i2")
+
+
+class Int8(Scaled):
+    """One byte a number; scores move by about 4e-4."""
+
+    name, kind = "int8", np.dtype("<i1")
+
+
+CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in (Float32, Int16, BFloat16, Int8)}
+
+
+def inner_products(vectors: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Inner products (n,) float32 of the (dim,) query with n rows of contiguous float32 vectors.
+
+    A row's does not depend on its neighbours, as it would with BLAS. FAISS needs neither a copy nor Python's lock.
+    """
+    rows = np.ascontiguousarray(rows, dtype=np.int64)
+    scores = np.empty(len(rows), dtype=np.float32)
+    arrays = (faiss.swig_ptr(array) for array in (scores, query, vectors.reshape(-1), rows))
+    faiss.fvec_inner_products_by_idx(*arrays, len(query), 1, len(rows))
+    return scores
+
+
+def _scales(raw: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(raw[:, :4]).view("<f4")[:, 0]
 
 
 def make_codec(name: str, dim: int) -> Codec:

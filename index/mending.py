@@ -18,7 +18,7 @@ from index.vectors import row_checksum
 
 MOST_BYTES = 16_384  # of a document in which every bit is tried: some seconds
 INTEGER_BITS = 48  # of a number in the state
-NORM = {"float32": 1e-5, "bfloat16": 5e-3, "int8": 1e-5}  # how far that of a stored row is from 1, at most
+NORM = {"float32": 1e-5, "bfloat16": 5e-3, "int16": 1e-5, "int8": 1e-5}  # of a stored row: how far from 1
 
 
 def one_bit(data: bytes, sound: Callable[[bytes], bool]) -> bytes | None:

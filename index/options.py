@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 ALLOWED = {
-    "storage": ("float32", "bfloat16", "int8"),
+    "storage": ("float32", "int16", "bfloat16", "int8"),
     "shortlist_index": ("auto", "flat", "hnsw", "packed"),
     "shortlist_codes": ("auto", "float32", "int8"),
 }

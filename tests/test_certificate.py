@@ -72,7 +72,7 @@ def check(view: View, query: np.ndarray, ranking: Ranking, wanted: int, allowed:
 ANYTHING = (
     st.sampled_from(KINDS),
     st.integers(0, 1_000_000),
-    st.sampled_from(["float32", "bfloat16", "int8"]),
+    st.sampled_from(["float32", "int16", "bfloat16", "int8"]),
     st.sampled_from(["flat", "rotated", "graph", "codes"]),
     st.sampled_from([None, 0.5, 0.05]),
     st.integers(1, 12),
@@ -111,7 +111,7 @@ def test_ten_thousand_searches_get_no_wrong_certificate(
     tried(kind, seed, storage, how, share, wanted, more)
 
 
-@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("storage", ["float32", "int16", "bfloat16", "int8"])
 def test_known_items_are_certified(storage: str) -> None:
     """A query that is a stored row, most of it in the prefix: nothing else can be as near, and it is said."""
     vectors = unit(np.random.default_rng(0).standard_normal((500, 32)) * np.where(np.arange(32) < 8, 1.0, 0.1))

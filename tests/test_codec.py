@@ -6,8 +6,8 @@ import pytest
 from index.codec import CODECS, make_codec
 from index_cases import unit_vectors
 
-WORST = {"float32": 0.0, "bfloat16": 2**-8, "int8": 0.5 / 127 * 1.1}  # of the largest number of a row
-NORM = {"float32": 1e-6, "bfloat16": 4e-3, "int8": 1e-6}
+WORST = {"float32": 0.0, "int16": 0.5 / 32_767 * 1.1, "bfloat16": 2**-8, "int8": 0.5 / 127 * 1.1}  # of the largest
+NORM = {"float32": 1e-6, "int16": 1e-6, "bfloat16": 4e-3, "int8": 1e-6}
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -50,14 +50,15 @@ def test_bfloat16_rounds_to_nearest_even() -> None:
     assert codec.decode(codec.encode(rows)).tolist() == [[1.0, 1.0, 1.0 + 2**-6, 1.0 + 2**-7]]
 
 
-def test_int8_decodes_slices_of_a_larger_matrix() -> None:
+@pytest.mark.parametrize("name", ["int16", "int8"])
+def test_a_scaled_row_is_decoded_from_a_slice_of_a_larger_matrix(name: str) -> None:
     """The scale in front of a row is read from a view that is not contiguous, too."""
-    codec, rows = make_codec("int8", 9), unit_vectors(10, 9)
+    codec, rows = make_codec(name, 9), unit_vectors(10, 9)
     raw = codec.encode(rows)
     assert (codec.decode(raw[::3]) == codec.decode(raw)[::3]).all()
 
 
 def test_an_unknown_codec_is_named() -> None:
     """The message lists what there is."""
-    with pytest.raises(ValueError, match="float32, bfloat16, int8, got 'float16'"):
+    with pytest.raises(ValueError, match="float32, int16, bfloat16, int8, got 'float16'"):
         make_codec("float16", 8)

@@ -86,7 +86,7 @@ def test_corrections_find_more_of_the_best() -> None:
     st.sampled_from([1, 2, 3, 7, 70, 300]),
     st.integers(0, 1_000),
     st.sampled_from(["random", "equal", "no prefix", "prefix alone", "stored"]),
-    st.sampled_from(["float32", "bfloat16", "int8"]),
+    st.sampled_from(["float32", "int16", "bfloat16", "int8"]),
     st.integers(1, 400),
 )
 def test_odd_collections_are_searched_to_the_end(rows: int, seed: int, kind: str, storage: str, first: int) -> None:

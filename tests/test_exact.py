@@ -70,7 +70,7 @@ def test_an_empty_index_and_no_queries_have_no_rows(tmp_path: Path, view: View) 
     assert exact(view, QUERIES[:0], 10) == []
 
 
-@pytest.mark.parametrize("storage", ["bfloat16", "int8"])
+@pytest.mark.parametrize("storage", ["int16", "bfloat16", "int8"])
 def test_scores_are_those_of_the_stored_type(tmp_path: Path, storage: str) -> None:
     """Equal to the inner products of the decoded rows, and near those of the vectors given."""
     with opened(tmp_path / "data", StoreOptions(storage=storage)) as store:

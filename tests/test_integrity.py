@@ -260,7 +260,7 @@ def test_a_filter_holds_for_a_document_as_it_does_for_the_oracle(metadata: dict,
 
 def test_every_stored_type_passes(tmp_path: Path) -> None:
     """Scores of the lossiest codec stay within the bound."""
-    for storage in ("bfloat16", "int8"):
+    for storage in ("int16", "bfloat16", "int8"):
         with Store.open(tmp_path / storage, SPACE, StoreOptions(storage=storage)) as store:
             fill(store, V)
             for query in (Query(limit=3, exact=True), Query(limit=3, shortlist=100)):

@@ -27,7 +27,7 @@ KINDS = [
     ("float32", "flat", "plain"),
     ("float32", "hnsw", "plain"),
     ("bfloat16", "flat", "plain"),
-    ("int8", "hnsw", "plain"),
+    ("int16", "hnsw", "plain"),
     ("float32", "flat", "rotated"),
     ("int8", "hnsw", "rotated"),
     ("float32", "packed", "plain"),
