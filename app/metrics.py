@@ -1,6 +1,7 @@
 """Prometheus metrics of one application, on a registry of its own."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -66,11 +67,19 @@ class Metrics:
         self._read_only = Gauge(
             "funnel_read_only", "1 when an I/O error has made the store read-only.", registry=registry
         )
+        # A label is looked up in Python, at the price of an observation: what is asked for at each request is kept.
+        self._request, self._request_seconds = cache(self.requests.labels), cache(self.request_seconds.labels)
+        self._stage, self._searched = cache(self.stage_seconds.labels), cache(self.searches.labels)
         self._bytes = Gauge("funnel_index_bytes", "Bytes of the index.", ("where", "part"), registry=registry)
+
+    def answered(self, method: str, route: str, status: int, took: float) -> None:
+        """Count one request, answered in so many seconds."""
+        self._request(method, route, str(status)).inc()
+        self._request_seconds(route).observe(took)
 
     def searched(self, answer: Any) -> None:
         """Count one answered query."""
-        self.searches.labels("exact" if answer.exact else "funnel").inc()
+        self._searched("exact" if answer.exact else "funnel").inc()
         if not answer.exact and answer.stages:
             self.shortlist_rows.observe(answer.stages[0][1])
         if answer.recall_estimate is not None:
@@ -81,7 +90,7 @@ class Metrics:
     def timed(self, timing_ms: Mapping[str, float]) -> None:
         """Observe the stages of one search request."""
         for stage, took in timing_ms.items():
-            self.stage_seconds.labels(stage).observe(took / 1e3)
+            self._stage(stage).observe(took / 1e3)
 
     def ingested(self, counts: Mapping[str, int]) -> None:
         """Count the documents of one ingest."""

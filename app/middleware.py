@@ -54,8 +54,7 @@ class Requests:
     def _note(self, scope: Scope, status: int, took: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(took)
+        self._metrics.answered(method, route, status, took)
         level = logging.DEBUG if status < 400 else logging.INFO  # what goes well is in the metrics
         line = "method=%s route=%s status=%d ms=%.1f request_id=%s"
         log.log(level, line, method, route, status, took * 1e3, request_id)
