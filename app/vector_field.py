@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+NUMBERS = frozenset((int, float))  # a bool is none
 BASE64 = "[A-Za-z0-9+/]"
 FLOATS = f"^({BASE64}{{16}})*({BASE64}{{16}}|{BASE64}{{11}}=|{BASE64}{{6}}==)$"  # three numbers are 16 characters
 SCHEMA = {
@@ -23,7 +24,7 @@ def read_vector(value: Any) -> np.ndarray:
     """(n,) float32 of any length; a PydanticCustomError when it is neither form of a vector."""
     if isinstance(value, str):
         return _from_base64(value)
-    if isinstance(value, list) and value and all(type(number) in (int, float) for number in value):
+    if isinstance(value, list) and value and NUMBERS.issuperset(map(type, value)):
         return _from_numbers(value)
     raise PydanticCustomError("vector", "a vector is a list of numbers, or base64 of float32 numbers")
 
