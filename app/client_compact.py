@@ -7,9 +7,9 @@ from app.client_http import Connection
 
 
 class Compaction(Connection):
-    """A part of `Client`."""
+    """A part of `AsyncClient`."""
 
-    def compact(
+    async def compact(
         self, purge_snapshots: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
         """Erase what was deleted; `progress` gets (steps done, steps). With `purge_snapshots` the snapshots that hold
@@ -18,4 +18,4 @@ class Compaction(Connection):
         What is raised meanwhile, Ctrl-C included, leaves the index as it was.
         """
         path = f"/compact?purge_snapshots={str(purge_snapshots).lower()}"
-        return self._followed("POST", path, progress=progress, unit="steps")
+        return await self._followed("POST", path, progress=progress, unit="steps")

@@ -1,7 +1,7 @@
 """A long ingest as many short requests: how documents are cut into them, and how their answers add up."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -64,13 +64,13 @@ def chunks(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+async def events(lines: AsyncIterable[str]) -> AsyncIterator[dict[str, Any]]:
     """The progress lines of a streamed answer, and its summary last.
 
     Raises ProblemError when the summary tells one, with the counts among its members; Unreachable when there is no
     summary.
     """
-    for line in lines:
+    async for line in lines:
         event = json.loads(line)
         if event["type"] == "summary":
             if event["status"] not in STORED_OR_REFUSED:

@@ -1,7 +1,7 @@
 """The lines of an answer that tells its progress, for the client."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Callable
 from typing import Any
 
 from app.client_errors import ProblemError, Unreachable
@@ -9,12 +9,12 @@ from app.client_errors import ProblemError, Unreachable
 TOLD_OF_THE_WORK = ("type", "status", "processed", "took_ms")  # beside the answer itself
 
 
-def summary(lines: Iterable[str], progress: Callable[[int, int], None] | None, unit: str) -> dict[str, Any]:
+async def summary(lines: AsyncIterable[str], progress: Callable[[int, int], None] | None, unit: str) -> dict[str, Any]:
     """The answer at the end; `progress` gets (done, total), the total being the member `unit` of a line.
 
     Raises ProblemError when the work failed, Unreachable when there is no summary.
     """
-    for line in lines:
+    async for line in lines:
         event: dict[str, Any] = json.loads(line)
         if event["type"] == "summary":
             if event["status"] != 200:

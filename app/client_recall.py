@@ -1,7 +1,6 @@
 """A run of the recall measurement, followed from the client until it ends."""
 
-from collections.abc import Callable
-from time import sleep
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.client_errors import RunEnded
@@ -12,11 +11,12 @@ UNDER_WAY = ("waiting", "running")
 Json = dict[str, Any]
 
 
-def followed(
+async def followed(
     begun: Json,
-    status: Callable[[], Json],
-    cancel: Callable[[], Json],
+    status: Callable[[], Awaitable[Json]],
+    cancel: Callable[[], Awaitable[Json]],
     progress: Callable[[str, int, int], None] | None,
+    pause: Callable[[float], Awaitable[None]],
 ) -> Json:
     """The result of a run that has begun; `progress` gets (phase, done, total).
 
@@ -27,10 +27,10 @@ def followed(
         while state["state"] in UNDER_WAY and state["id"] == begun["id"]:
             if progress:
                 progress(state["phase"], state["done"], state["total"])
-            sleep(PAUSE)
-            state = status()
+            await pause(PAUSE)
+            state = await status()
     except BaseException:
-        cancel()
+        await cancel()
         raise
     if state["id"] != begun["id"]:
         raise RunEnded(f"run {begun['id']} was followed by run {state['id']}")

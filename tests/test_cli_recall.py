@@ -1,5 +1,6 @@
 """`funnel recall`: it measures, calibrates, shows, draws, forgets, and changes nothing when it is stopped."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import client_recall
+from app import client_blocking
 from app.client import Client, RunEnded
 from app.client_errors import ProblemError
 from app.client_recall import followed
@@ -101,7 +102,7 @@ def test_ctrl_c_cancels(funnel: Run, url: str, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(client_recall, "sleep", interrupted)
+    monkeypatch.setattr(client_blocking, "sleep", interrupted)
     stopped = funnel("recall", "--source", "documents", "--sample", 600, "--url", url)
     assert stopped.code == 130
     assert "the index is as it was" in stopped.err
@@ -141,8 +142,11 @@ def test_a_directory_is_measured_without_a_service(
 def test_a_run_that_ends_without_a_result_is_an_error() -> None:
     """Cancelled by others, failed, or followed by another run."""
 
-    def never() -> Any:
+    async def never() -> Any:
         raise AssertionError("there is nothing to cancel")
+
+    async def at_once(_: float) -> None:
+        return None
 
     begun = {"id": "a", "state": "running", "phase": "x", "done": 0, "total": 0}
     for state, told in (
@@ -150,8 +154,12 @@ def test_a_run_that_ends_without_a_result_is_an_error() -> None:
         ({"id": "a", "state": "cancelled", "result": None, "error": None}, "was cancelled"),
         ({"id": "b", "state": "running", "result": None, "error": None}, "followed by run b"),
     ):
+
+        async def status(state: dict[str, Any] = state) -> dict[str, Any]:
+            return state
+
         with pytest.raises(RunEnded, match=told):
-            followed(begun, lambda state=state: state, never, None)
+            asyncio.run(followed(begun, status, never, None, at_once))
 
 
 def test_bodies_are_checked(url: str) -> None:

@@ -1,5 +1,6 @@
 """The client against the real service, in process and over a socket."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -222,17 +223,26 @@ def test_a_key_that_no_header_carries_is_refused_and_not_shown(key: str) -> None
     assert "tests" not in str(caught.value)
 
 
+def told(line: str) -> list[dict[str, Any]]:
+    """The events of a streamed answer of one line."""
+
+    async def read() -> list[dict[str, Any]]:
+        return [event async for event in events(httpx.Response(200, text=line).aiter_lines())]
+
+    return asyncio.run(read())
+
+
 def test_stream_without_summary() -> None:
     """An ingest whose answer has no summary is a failure."""
     with pytest.raises(Unreachable, match="broke off"):
-        list(events(['{"type": "progress"}']))
+        told('{"type": "progress"}')
 
 
 def test_summary_with_a_problem() -> None:
     """A summary that tells of a full disk is an error, whatever the status of the response."""
     summary = {"type": "summary", "status": 507, "problem": {"type": "/problems/storage-full", "detail": "full"}}
     with pytest.raises(ProblemError, match="storage-full"):
-        list(events([json.dumps(summary)]))
+        told(json.dumps(summary))
 
 
 def test_chunks_are_bounded() -> None:
