@@ -9,8 +9,6 @@ vectors by more than e, which is added.
 
 import math
 
-import numpy as np
-
 from index.view import View
 
 ROUNDING = 1e-5  # of float32 sums over prefixes and full rows
@@ -18,18 +16,18 @@ SPARE = 1e-6  # of float32 squared norms
 LONGEST = {"float32": 1.0, "int16": 1.0, "int8": 1.0, "bfloat16": 1.0 + 2**-8}  # norm of a stored row, decoded
 
 
-def bound(view: View, query: np.ndarray, cosine: float) -> float:
-    """The highest full score that a row of at most this prefix cosine can have with a (dim,) unit query."""
-    prefix = float(np.linalg.norm(view.turned(query[None])[0]))
+def bound(view: View, prefix: float, cosine: float) -> float:
+    """The highest full score that a row of at most this prefix cosine can have with a unit query, `prefix` being the
+    norm of the query's own before it is normalised."""
     off = 0.0 if view.rotation is None else view.rotation.off
     tail = math.sqrt(max(0.0, 1.0 + off - prefix**2) + SPARE)
     longest = LONGEST[view.codec.name] * math.sqrt(1.0 + off)
     return longest * math.hypot(prefix * max(cosine, 0.0), tail) + LONGEST[view.codec.name] * off + ROUNDING
 
 
-def proves(view: View, query: np.ndarray, strategy: str, worst: float, cosine: float) -> bool:
+def proves(view: View, prefix: float, strategy: str, worst: float, cosine: float) -> bool:
     """Whether no row left out, of at most this prefix cosine, can score as much as `worst`, the last result wanted."""
-    return scanned(view, strategy) and worst > bound(view, query, cosine)
+    return scanned(view, strategy) and worst > bound(view, prefix, cosine)
 
 
 def scanned(view: View, strategy: str) -> bool:

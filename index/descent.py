@@ -108,6 +108,7 @@ class Descent:
         self.matching = allowed.count if allowed else view.rows
         turned = view.turned(query[None])[0]
         self._own, self._order = turned, turned  # the query's prefix, not normalised, and as corrected
+        self.norm = float(np.linalg.norm(turned))
         self._corrects = corrects and not view.shortlist.packed  # an order of wide codes leaves little to correct
         self._corrected_at = CORRECTED_FROM
         self.strategy = "none"
@@ -122,9 +123,8 @@ class Descent:
         """The highest prefix cosine of a row that was not scored; None when a corrected order hides it."""
         if self._corrected_at > CORRECTED_FROM and self._corrects:
             return None
-        norm = float(np.linalg.norm(self._own))
         left = self._pending_scores[0] if len(self._pending) else self._ordered_by[-1]
-        return float(left) / norm if norm else 0.0
+        return float(left) / self.norm if self.norm else 0.0
 
     @property
     def exhausted(self) -> bool:

@@ -66,7 +66,7 @@ def _narrow(
     calibration: Calibration | None,
 ) -> Ranking:
     started = time.perf_counter()
-    prefix = view.prefixes(query[None])[0]
+    prefix, norm = view.prefix(query)
     depth = 1.0 if calibration is None else calibration.depth  # what its estimates were learned at
     rows, prefix_scores, strategy = first_stage(view, prefix, plan.shortlist, allowed, depth)
     narrowed = time.perf_counter()
@@ -86,11 +86,11 @@ def _narrow(
     top = with_ties(kept[: len(scores)], scores, plan.wanted)
     whole = complete and len(kept) == len(rows) >= plan.wanted
     proved = covered or (
-        whole and certificate.proves(view, query, strategy, float(top[1][plan.wanted - 1]), float(prefix_scores[-1]))
+        whole and certificate.proves(view, norm, strategy, float(top[1][plan.wanted - 1]), float(prefix_scores[-1]))
     )
     estimate, used = (1.0, 1.0) if proved else None, None
     if whole and not proved and calibration is not None:
-        estimate = _estimate(view, query, plan.wanted, prefix_scores, scores, matching, calibration)
+        estimate = _estimate(plan.wanted, norm * prefix_scores, scores, matching, calibration)
         used = calibration.calibration_id if estimate else None
     return Ranking(
         *top,
@@ -130,19 +130,15 @@ def _middle(
 
 
 def _estimate(
-    view: View,
-    query: np.ndarray,
-    wanted: int,
-    prefix_scores: np.ndarray,
-    scores: np.ndarray,
-    matching: int,
-    calibration: Calibration,
+    wanted: int, order: np.ndarray, scores: np.ndarray, matching: int, calibration: Calibration
 ) -> tuple[float, float] | None:
-    """Recall of a shortlist of given length, and the bound that nine of ten answers reach; None for an unknown k."""
+    """Recall of a shortlist of given length, and the bound that nine of ten answers reach; None for an unknown k.
+
+    `order` are the inner products that rows of these full scores were chosen by.
+    """
     bucket = calibration.bucket(wanted)
     if bucket is None or len(scores) < 2:
         return None
-    order = prefix_scores * np.linalg.norm(view.turned(query[None])[0])
     told = signs(scores, order, order[-1], matching, wanted)
     return calibration.worth(bucket, matching, float(bucket.plain_model.log_missing(told)))
 

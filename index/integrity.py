@@ -24,7 +24,7 @@ def check_vectors(matrix: np.ndarray, checksums: np.ndarray, rows: Sequence[int]
 
 def check_scores(rows: np.ndarray, scores: np.ndarray) -> None:
     """StoreCorrupt unless (n,) or (q, n) scores are those of unit vectors: a flipped exponent makes any number."""
-    if scores.size and not (scores.max() <= BOUND and scores.min() >= -BOUND):  # NaN is neither
+    if scores.size and not np.abs(scores).max() <= BOUND:  # NaN is neither
         wrong = ~(np.abs(scores) <= BOUND).reshape(-1, len(rows)).all(axis=0)
         raise damaged("vectors have scores that no unit vector has", rows[wrong].tolist())
 

@@ -51,4 +51,5 @@ def _in_time(rows: np.ndarray, size: int, least: int, deadline: float | None) ->
 
 
 def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+    made = list(parts)
+    return made[0] if len(made) == 1 else np.concatenate([np.empty(0, dtype=np.float32), *made])

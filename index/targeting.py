@@ -49,7 +49,7 @@ def descend(
         work.candidates = work.full = len(descent.rows)
         work.stop = stop
     top = with_ties(descent.rows, descent.scores, plan.wanted)
-    proved = descent.exhausted or _proved(view, query, descent, top[1], plan.wanted)
+    proved = descent.exhausted or _proved(view, descent, top[1], plan.wanted)
     ended = time.perf_counter()
     return Ranking(
         *top,
@@ -98,8 +98,8 @@ def _stop(reason: str, rate: float | None, log_missing: float | None, rule: Rule
     return Stop(reason, rate, rule.rate, None if log_missing is None else math.exp(log_missing))
 
 
-def _proved(view: View, query: np.ndarray, descent: Descent, scores: np.ndarray, wanted: int) -> bool:
+def _proved(view: View, descent: Descent, scores: np.ndarray, wanted: int) -> bool:
     left = descent.cosine_left
     if left is None or len(scores) < wanted:
         return False
-    return certificate.proves(view, query, descent.strategy, float(scores[wanted - 1]), left)
+    return certificate.proves(view, descent.norm, descent.strategy, float(scores[wanted - 1]), left)

@@ -6,7 +6,7 @@ import numpy as np
 
 from index.allowed import Allowed
 from index.codec import Codec
-from index.matryoshka import prefixes, stage_prefixes, turned
+from index.matryoshka import prefixes, stage_prefixes, turned, unit
 from index.rotation import QueryMap, Rotation
 from index.shortlist import Shortlist
 from index.space import Space
@@ -54,6 +54,12 @@ class View:
     def mapped(self, unit: np.ndarray) -> np.ndarray:
         """(q, dim) unit queries under the query map, if there is one."""
         return unit if self.query_map is None or not len(unit) else self.query_map.of(unit)
+
+    def prefix(self, query: np.ndarray) -> tuple[np.ndarray, float]:
+        """The (prefix_dim,) float32 prefix of a (dim,) unit query, and its norm before it was normalised."""
+        turned = self.turned(query[None])
+        norm = float(np.linalg.norm(turned[0]))
+        return unit(turned)[0], norm
 
     def prefixes(self, full: np.ndarray) -> np.ndarray:
         """Prefixes (n, prefix_dim) float32 of (n, width) unit rows under the rotation."""

@@ -161,7 +161,8 @@ def test_the_bound_is_that_of_the_worst_row(energy: float, cosine: float) -> Non
     parts[:8] *= math.sqrt(energy) / np.linalg.norm(parts[:8])
     parts[8:] *= math.sqrt(1 - energy) / np.linalg.norm(parts[8:])
     query = parts.astype(np.float32)
-    bound = certificate.bound(view_of(query[None]), query, cosine)
+    view = view_of(query[None])
+    bound = certificate.bound(view, view.prefix(query)[1], cosine)
     highest = max(worst(query, max(cosine, 0.0)), worst(query, cosine))
     assert highest <= bound <= highest + 1.1e-3
 
@@ -176,5 +177,5 @@ def test_a_matrix_that_is_not_quite_orthogonal_widens_the_bound() -> None:
     for query in rows:
         cosines, scores = view.prefixes(rows) @ view.prefixes(query[None])[0], rows.astype(np.float64) @ query
         for cosine, score in zip(cosines, scores, strict=True):
-            assert score <= certificate.bound(view, query, float(cosine))
-    assert certificate.bound(view, rows[0], 0.5) > certificate.bound(view_of(rows), rows[0], 0.5) + 1e-4
+            assert score <= certificate.bound(view, view.prefix(query)[1], float(cosine))
+    assert certificate.bound(view, 0.5, 0.5) > certificate.bound(view_of(rows), 0.5, 0.5) + 1e-4
