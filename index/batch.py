@@ -38,13 +38,17 @@ class VectorsMissing(FunnelError):
 
 @dataclass
 class Batch:
-    """Rows added and killed by the jobs of one commit; `first` is the first free row."""
+    """Rows added and killed by the jobs of one commit; `first` is the first free row.
+
+    Documents are stored many at a time: `flush` before anything looks for those that were added.
+    """
 
     db: sqlite3.Connection
     first: int
     added: list[np.ndarray] = field(default_factory=list)  # (dim,) float32 each
     killed: list[int] = field(default_factory=list)
     repainted: list[int] = field(default_factory=list)  # rows whose metadata changed in place
+    waiting: list[Document] = field(default_factory=list)  # added and not yet in a table
 
     @property
     def next_row(self) -> int:
@@ -52,31 +56,43 @@ class Batch:
         return self.first + len(self.added)
 
     def mark(self) -> tuple[int, int, int]:
-        """Where the batch stands, for `rewind`."""
+        """Where the batch stands, for `rewind`; nothing waits."""
         return len(self.added), len(self.killed), len(self.repainted)
 
     def rewind(self, mark: tuple[int, int, int]) -> None:
         """Forget what was gathered since `mark`."""
         added, killed, repainted = mark
         del self.added[added:], self.killed[killed:], self.repainted[repainted:]
+        self.waiting.clear()
+
+    def flush(self) -> None:
+        """Store the documents that wait."""
+        table.insert(self.db, self.next_row - len(self.waiting), self.waiting)
+        self.waiting.clear()
 
     def kill(self, old: Stored) -> None:
         """Remove the document at a row; the row is dead from this commit on."""
+        self._settle(old)
         table.remove(self.db, old)
         self.killed.append(old.row)
 
     def add(self, document: Document, vector: np.ndarray) -> Stored:
-        """Store a document at the next row."""
+        """Store a document at the next row, once `flush` is called."""
         row = self.next_row
-        table.insert(self.db, row, document)
+        self.waiting.append(document)
         self.added.append(vector)
         return Stored(row, document.content_hash, document.document_hash, document.metadata_json)
 
     def repaint(self, old: Stored, metadata_json: str) -> Stored:
         """Give the document at a row new metadata in place."""
+        self._settle(old)
         new = table.replace_metadata(self.db, old, metadata_json)
         self.repainted.append(old.row)
         return new
+
+    def _settle(self, old: Stored) -> None:
+        if old.row >= self.next_row - len(self.waiting):  # written twice by one job
+            self.flush()
 
 
 def write(
@@ -93,6 +109,7 @@ def write(
         if atomic and status in ("exists", "missing"):
             raise _refused(document.doc_id, status)
         outcomes.append(Outcome(document.doc_id, status))
+    batch.flush()
     if atomic and any(outcome.status == "needs_vector" for outcome in outcomes):
         raise VectorsMissing(outcomes)
     return outcomes

@@ -4,7 +4,6 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -15,6 +14,7 @@ from index.matryoshka import check_vector
 from index.metadata import Entry, entries
 
 MAX_ID_BYTES = 512
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _LENGTH = struct.Struct("<Q").pack
 NO_VECTOR = bytes(8)  # the end of the content hash of a document whose vector is made from its text
 
@@ -33,40 +33,32 @@ class Document:
     title: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     vector: np.ndarray | None = None
+    # made of them: canonical JSON; entries of the inverted table; 20 bytes over what decides the vector, 12 of title
+    # and text, 8 of the user's own vector or zeros; 16 bytes over the whole document
+    metadata_json: str = field(init=False, repr=False)
+    metadata_entries: tuple[Entry, ...] = field(init=False, repr=False)
+    content_hash: bytes = field(init=False, repr=False)
+    document_hash: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_id(self.doc_id)
-        if not self.embedded_text.strip() and self.vector is None:
+        if self.vector is None and not self.embedded_text.strip():
             raise InvalidDocument("a document needs a text, a title or a vector")
-        if self.vector is not None:
-            object.__setattr__(self, "vector", check_vector(self.vector))
-        _ = self.document_hash, self.metadata_entries  # raise now, not in the writer
+        vector = None if self.vector is None else check_vector(self.vector)
+        own = NO_VECTOR if vector is None else blake2b(vector.data, digest_size=8).digest()
+        content_hash, metadata_json = text_hash(self.title, self.text) + own, canonical_json(self.metadata)
+        vars(self).update(  # all that can be wrong is told now, not in the writer
+            vector=vector,
+            metadata_json=metadata_json,
+            metadata_entries=entries_of(metadata_json),
+            content_hash=content_hash,
+            document_hash=metadata_hash(metadata_json, content_hash),
+        )
 
     @property
     def embedded_text(self) -> str:
         """What a model reads: title, newline, text."""
         return joined(self.title, self.text)
-
-    @cached_property
-    def metadata_json(self) -> str:
-        """Canonical JSON of the metadata."""
-        return canonical_json(self.metadata)
-
-    @cached_property
-    def metadata_entries(self) -> tuple[Entry, ...]:
-        """The metadata as entries of the inverted table."""
-        return entries_of(self.metadata_json)
-
-    @cached_property
-    def content_hash(self) -> bytes:
-        """20 bytes over what decides the vector: 12 of title and text, 8 of the user's own vector or zeros."""
-        own = NO_VECTOR if self.vector is None else blake2b(self.vector.tobytes(), digest_size=8).digest()
-        return text_hash(self.title, self.text) + own
-
-    @cached_property
-    def document_hash(self) -> bytes:
-        """16 bytes over the whole document: content and metadata."""
-        return metadata_hash(self.metadata_json, self.content_hash)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +110,7 @@ def canonical_json(metadata: Mapping[str, Any]) -> str:
     if not isinstance(metadata, Mapping):
         raise InvalidDocument(f"metadata is a JSON object, got {type(metadata).__name__}")
     try:
-        encoded = json.dumps(dict(metadata), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        encoded = _CANONICAL.encode(dict(metadata))
         encoded.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidDocument(f"metadata is not JSON: {error}") from None
@@ -127,6 +119,8 @@ def canonical_json(metadata: Mapping[str, Any]) -> str:
 
 def entries_of(metadata_json: str) -> tuple[Entry, ...]:
     """Entries of the inverted table; InvalidDocument when the metadata is nested too deeply."""
+    if metadata_json == "{}":
+        return ()
     try:
         return tuple(entries(json.loads(metadata_json)))
     except ValueError as error:

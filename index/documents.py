@@ -20,7 +20,7 @@ BOTH = "FROM documents d LEFT JOIN documents i USING (doc_id)"  # the table, and
 FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"  # what the hashes are over, and the hashes
 WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
 INSERT = f"INSERT INTO documents ({WHOLE}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-CHUNK = 500  # bound parameters a statement
+CHUNK = 500  # ids or rows asked for, or records stored, by a statement
 JOINED = 10_000_000  # rows listed in one text, of which SQLite allows a gigabyte
 FEW = 10_000  # matches whose ids are read and sorted rather than met in order of id
 
@@ -60,14 +60,15 @@ def stored_at(db: sqlite3.Connection, rows: Sequence[int]) -> list[Stored]:
     return found
 
 
-def insert(db: sqlite3.Connection, row: int, document: Document) -> None:
-    """Store a document and its inverted metadata at a row."""
-    db.execute(
-        INSERT,
+def insert(db: sqlite3.Connection, first: int, documents: Sequence[Document]) -> None:
+    """Store documents and their inverted metadata at the rows first, first + 1, ..."""
+    records = [
         (row, document.doc_id, document.title, document.text, document.metadata_json,
-         document.content_hash, document.document_hash),
-    )  # fmt: skip
-    index_metadata(db, ((row, document.metadata_entries),))
+         document.content_hash, document.document_hash)
+        for row, document in enumerate(documents, first)
+    ]  # fmt: skip
+    _insert_all(db, f"INSERT INTO documents ({WHOLE})", records)
+    index_metadata(db, ((row, document.metadata_entries) for row, document in enumerate(documents, first)))
 
 
 def remove(db: sqlite3.Connection, old: Stored) -> None:
@@ -199,8 +200,16 @@ def _metadata_is_sound(metadata: Any, content_hash: Any, document_hash: Any) -> 
 
 def index_metadata(db: sqlite3.Connection, fresh: Iterable[tuple[int, Iterable[Entry]]]) -> None:
     """Add (row, entries) to the inverted table, where they may be already."""
-    values = [(*entry, row) for row, of_row in fresh for entry in of_row]
-    db.executemany("INSERT OR IGNORE INTO metadata VALUES (?, ?, ?, ?)", values)
+    values = sorted((*entry, row) for row, of_row in fresh for entry in of_row)  # neighbours share a page
+    _insert_all(db, "INSERT OR IGNORE INTO metadata", values)
+
+
+def _insert_all(db: sqlite3.Connection, into: str, records: Sequence[tuple[Any, ...]]) -> None:
+    """Many records a statement: Python's lock is given up, and waited for, once for each of these."""
+    for start in range(0, len(records), CHUNK):
+        chunk = records[start : start + CHUNK]
+        marks = f"({','.join('?' * len(chunk[0]))})"
+        db.execute(f"{into} VALUES {','.join([marks] * len(chunk))}", list(itertools.chain.from_iterable(chunk)))
 
 
 def _unindex_metadata(db: sqlite3.Connection, old: Stored) -> None:

@@ -18,7 +18,7 @@ from index.errors import DocumentNotFound, InvalidInput
 from index.jobs import Job
 from index.matching import Matching, ids_in_batch
 from index.matrices import parts
-from index.matryoshka import check_vector, normalise
+from index.matryoshka import unit_rows
 from index.measuring import Measuring
 from index.merger import Merger
 from index.newest import on_newest
@@ -139,7 +139,7 @@ class Store(Upkeep):
         """
         batch.check_mode(mode)
         given = dict(vectors) | {i: d.vector for i, d in enumerate(documents) if d.vector is not None}
-        units = {i: normalise(check_vector(v, self.space.dim)[None])[0] for i, v in given.items()}
+        units = dict(zip(given, unit_rows(given.values(), self.space.dim), strict=True))
         job = Job(lambda work: batch.write(work, documents, units, mode, atomic), len(documents))
         try:
             return list(self._writer.submit(job))

@@ -28,8 +28,7 @@ def docs(tmp_path: Path) -> Documents:
 def insert(docs: Documents, *documents: Document, first: int = 0) -> None:
     """Store documents at rows from `first`."""
     with docs.transaction() as db:
-        for i, document in enumerate(documents):
-            table.insert(db, first + i, document)
+        table.insert(db, first, documents)
 
 
 def test_a_document_comes_back_as_it_was(docs: Documents) -> None:
@@ -122,7 +121,7 @@ def test_a_failing_transaction_changes_nothing(docs: Documents) -> None:
 
     def insert_and_fail() -> None:
         with docs.transaction() as db:
-            table.insert(db, 0, Document("a", "t"))
+            table.insert(db, 0, [Document("a", "t")])
             raise KeyError
 
     with pytest.raises(KeyError):
