@@ -18,6 +18,7 @@ CALLS_AT_IMPORT = {
     "StoreOptions",
     "CDLL",
     "PyDLL",
+    "POINTER",
     "Struct",
     "field",
     "cached_property",
