@@ -9,7 +9,7 @@ from app.access_rate import RateLimit
 from app.access_rights import Right, Rights
 from app.settings import Settings, SettingsError
 
-DOCS = ("/", "/docs", "/openapi.json")
+DOCS = ("/", "/page", "/docs", "/openapi.json")
 METRICS = ("/metrics",)
 ANY_ORIGIN_HEADERS = ("authorization", "api-key", "x-api-key", "content-type", "x-request-id")
 SHOWN_HEADERS = ("location", "retry-after", "x-request-id", "x-rows", "x-dim")

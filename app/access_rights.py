@@ -26,6 +26,7 @@ RIGHTS = {
     "GET /problems": OPEN,
     "GET /problems/{slug}": OPEN,
     "GET /": OPEN,  # pages and the description of the interface hold no data; a browser brings no key to them
+    "GET /page/{path:path}": OPEN,
     "GET /docs": OPEN,
     "GET /docs/{path:path}": OPEN,
     "GET /openapi.json": OPEN,

@@ -34,6 +34,7 @@ def info(service: Service) -> dict[str, Any]:
         "fingerprint": space.fingerprint_id,
         "fingerprint_of": {"dim": space.dim, **space.fingerprint},
         "storage": view.codec.name,
+        "row_bytes": view.codec.row_bytes,
         "notice": service.notice,
         "capabilities": [name for name in CAPABILITIES if embedder is not None or name not in NEED_MODEL],
         "limits": limits(service),

@@ -16,6 +16,7 @@ from app import (
     routes_documents,
     routes_embeddings,
     routes_ingest,
+    routes_page,
     routes_recall,
     routes_rotation,
     routes_search,
@@ -52,6 +53,7 @@ ROUTES = (
     routes_snapshots,
     routes_service,
     routes_docs,
+    routes_page,
 )
 
 
@@ -94,6 +96,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     for routes in ROUTES:
         app.include_router(routes.router)
     routes_docs.mount(app)
+    routes_page.mount(app)
     problems.install(app)
     openapi.install(app, access)
     return app

@@ -147,6 +147,7 @@ class Info(Shape):
     fingerprint: str
     fingerprint_of: dict[str, Any]
     storage: str
+    row_bytes: int  # of a full vector on disk
     notice: str | None
     capabilities: list[str]
     limits: dict[str, int]

@@ -3,17 +3,11 @@
 from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 router = APIRouter(include_in_schema=False)
 FOLDER = files("app") / "static" / "swagger"
-
-
-@router.get("/")
-async def home() -> RedirectResponse:
-    """The service has no page of its own yet."""
-    return RedirectResponse("docs")
 
 
 @router.get("/docs")

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     cors_origins: Names = ()
     """Origins whose web pages may use the service, such as https://app.example.com, separated by commas."""
     docs: bool = True
-    """Serve the interface's description at /docs and /openapi.json, which need no key."""
+    """Serve the page at / and the interface's description at /docs and /openapi.json, which need no key."""
     metrics: Literal["key", "open", "closed"] = "key"
     """/metrics needs a read key where there are keys ("key"), none ("open"), or is not there ("closed")."""
     rate_limit: float | None = Field(None, gt=0, allow_inf_nan=False)

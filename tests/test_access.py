@@ -43,7 +43,7 @@ def test_what_the_rights_are_worth() -> None:
     """Said once more, so that a slip in the table is none here: without a key one learns nothing that is stored; only
     /ingest writes without a full key, and with its key nothing that is stored can be read."""
     asking = {"POST /search", "POST /v1/embeddings", "POST /documents/count", "POST /documents/scroll"}
-    pages = {"GET /", "GET /docs", "GET /docs/{path:path}", "GET /openapi.json"}
+    pages = {"GET /", "GET /page/{path:path}", "GET /docs", "GET /docs/{path:path}", "GET /openapi.json"}
     open_to_all = {"GET /livez", "GET /readyz", "GET /problems", "GET /problems/{slug}", *pages}
     assert {name for name, right in RIGHTS.items() if right is Right.OPEN} == open_to_all
     assert {name for name, right in RIGHTS.items() if right is Right.ANY} == {"GET /info"}
@@ -300,7 +300,7 @@ def test_metrics_and_docs_can_be_opened_and_closed(tmp_path: Path) -> None:
         assert client.get("/openapi.json").status_code == 200
     with running(tmp_path / "b", **KEYED, metrics="closed", docs=False) as client:
         client.headers.update(bearer(FULL))
-        for closed in ("/", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/metrics", "/metrics/"):
+        for closed in ("/", "/page/main.js", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/metrics", "/metrics/"):
             assert_problem(client.get(closed), 404, "not-found")
             assert_problem(client.get(f"{closed}%0A"), 404, "not-found")
         assert client.get("/stats").status_code == 200

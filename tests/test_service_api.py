@@ -206,13 +206,6 @@ def test_files_beside_the_interface_cannot_be_read(client: TestClient) -> None:
         assert_problem(client.get(path), 404, "not-found")
 
 
-def test_the_root_leads_to_the_interface(client: TestClient) -> None:
-    """Until there is a page of our own."""
-    answer = client.get("/", follow_redirects=False)
-    assert answer.status_code == 307
-    assert answer.headers["location"] == "docs"
-
-
 def test_the_description_is_true(client: TestClient) -> None:
     """Every route is described with its bodies, its answers and our problems, and every reference resolves."""
     document = client.get("/openapi.json").json()

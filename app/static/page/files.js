@@ -1,0 +1,113 @@
+// Files -> documents, as `funnel ingest` makes them: _id or id, text, title, metadata; all other fields are metadata too.
+
+import { csv } from "./csv.js";
+import { passages } from "./passages.js";
+
+const KINDS = {
+  jsonl: records,
+  ndjson: records,
+  json: records,
+  csv: table(","),
+  tsv: table("\t"),
+  txt: prose,
+  md: prose,
+  markdown: prose,
+};
+const RESERVED = ["_id", "id", "text", "title", "metadata", "vector"];
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?$/;
+
+/** What the file dialog offers. */
+export const ACCEPTED = Object.keys(KINDS)
+  .flatMap((kind) => [`.${kind}`, `.${kind}.gz`])
+  .join(",");
+
+/** The documents of a file, each {line, document} or {line, error}; `read(bytes)` is told how far it is. */
+export async function* documents(file, read) {
+  const name = file.name.replace(/\.gz$/i, "");
+  const kind = name.split(".").pop().toLowerCase();
+  if (!Object.hasOwn(KINDS, kind))
+    throw new Error(`.${kind} is no kind of file that can be read here; known are ${Object.keys(KINDS).join(", ")}`);
+  yield* KINDS[kind](pieces(file, read), name);
+}
+
+async function* pieces(file, read) {
+  let done = 0;
+  const counted = new TransformStream({
+    transform(chunk, out) {
+      read((done += chunk.length));
+      out.enqueue(chunk);
+    },
+  });
+  const bytes = file.stream().pipeThrough(counted);
+  const plain = /\.gz$/i.test(file.name) ? bytes.pipeThrough(new DecompressionStream("gzip")) : bytes;
+  const reader = plain.pipeThrough(new TextDecoderStream("utf-8", { fatal: true })).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
+}
+
+async function* records(text, name) {
+  let [line, rest] = [0, ""];
+  for await (const piece of text) {
+    const whole = (rest + piece).split("\n");
+    rest = whole.pop();
+    for (const one of whole) yield* record(one, ++line, name);
+  }
+  yield* record(rest, line + 1, name);
+}
+
+function* record(text, line, name) {
+  if (!text.trim()) return;
+  try {
+    yield { line, document: document_(JSON.parse(text), name, line) };
+  } catch (error) {
+    yield { line, error: error.message };
+  }
+}
+
+function table(separator) {
+  return async function* (text, name) {
+    let columns = null;
+    for await (const { line, cells } of csv(text, separator)) {
+      if (columns === null) columns = cells.map((cell) => cell.trim());
+      else if (cells.length > 1 || cells[0]) yield row(columns, cells, line, name);
+    }
+  };
+}
+
+function row(columns, cells, line, name) {
+  if (cells.length !== columns.length) return { line, error: `expected ${columns.length} fields, got ${cells.length}` };
+  const given = Object.fromEntries(
+    columns.map((column, place) => [
+      column,
+      RESERVED.includes(column) || !NUMBER.test(cells[place]) ? cells[place] : Number(cells[place]),
+    ]),
+  );
+  delete given.metadata; // cells hold no objects
+  try {
+    return { line, document: document_(given, name, line) };
+  } catch (error) {
+    return { line, error: error.message };
+  }
+}
+
+async function* prose(text, name) {
+  let whole = "";
+  for await (const piece of text) whole += piece;
+  const found = passages(whole.replace(/\r\n?/g, "\n"), name, /\.(md|markdown)$/i.test(name));
+  for (const [place, passage] of found.entries()) {
+    yield {
+      line: place + 1,
+      document: { id: `${name}#${place + 1}`, ...passage, metadata: { file: name, passage: place + 1 } },
+    };
+  }
+}
+
+function document_(given, name, line) {
+  if (!given || typeof given !== "object" || Array.isArray(given))
+    throw new Error("a document is an object with a text");
+  if (!given.text && !given.title && !given.vector) throw new Error("field 'text' must be a text");
+  const { _id, id, text = "", title, metadata = {}, vector, ...others } = given;
+  const kept = Object.fromEntries(
+    Object.entries({ title, vector }).filter(([, one]) => one !== undefined && one !== null),
+  );
+  return { id: String(_id ?? id ?? "") || `${name}#${line}`, text, ...kept, metadata: { ...others, ...metadata } };
+}
