@@ -87,13 +87,14 @@ class Shortlist:
         scores = self._graph_scores(query, depth)
         if scores is not None:
             return self._scan_all(query, scores, keep, allowed)
-        rows, scores = self._search_tail(query, keep, allowed)
-        if self.older:
-            found, found_scores = self.older.search(query, keep, depth, allowed)
-            order = np.argsort(found)  # the tail's rows all come after them
-            rows = np.concatenate([found[order], rows])
-            scores = np.concatenate([found_scores[order], scores])
-        return best(rows, scores, keep)
+        if self.older is None:
+            return best(*self._search_tail(query, keep, allowed), keep)
+        found, found_scores = self.older.search(query, keep, depth, allowed)
+        bar = found_scores[-1] if len(found) == keep else None
+        rows, scores = self._search_tail(query, keep, allowed, bar)
+        rows, scores = np.concatenate([found, rows]), np.concatenate([found_scores, scores])
+        order = np.lexsort((rows, -scores))[:keep]
+        return rows[order], scores[order]
 
     def scan(self, query: np.ndarray, keep: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same over an ascending array of rows, exactly."""
@@ -128,10 +129,13 @@ class Shortlist:
         inside = np.flatnonzero(unpack(allowed, self.rows))
         return best(inside, scores[inside], keep)
 
-    def _search_tail(self, query: np.ndarray, keep: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _search_tail(
+        self, query: np.ndarray, keep: int, allowed: np.ndarray | None, bar: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best of the tail, ascending; `bar` is the score of the last of enough others."""
         scores = products(self.tail, query)
         if allowed is None:
-            places = top(scores, keep)
+            places = top(scores, keep) if bar is None else np.flatnonzero(scores >= bar)
         else:
             positions = np.flatnonzero(between(allowed, self.older_rows, self.rows))
             places = positions[top(scores[positions], keep)]
