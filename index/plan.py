@@ -15,6 +15,7 @@ SHORTLIST_FLOOR = 200
 SHORTLIST_FACTOR = 10  # times limit + offset
 SHORTLIST_GROWTH = 200  # for every tenfold of rows beyond 1,000
 CAUTION = ((0.9, 1), (0.95, 2), (0.98, 4), (0.99, 8))  # times the default, before any calibration
+EXCLUSIVE = "exact", "shortlist", "oversampling", "stages", "target_recall"
 SCANNED = 4  # a shortlist of more than one row in so many costs more than the exact scan
 
 
@@ -116,17 +117,8 @@ def _wanted(query: Query, options: StoreOptions) -> int:
 
 
 def _check_exclusive(query: Query, space: Space) -> None:
-    given = [
-        name
-        for name, present in (
-            ("exact", query.exact),
-            ("shortlist", query.shortlist is not None),
-            ("oversampling", query.oversampling is not None),
-            ("stages", query.stages is not None),
-            ("target_recall", query.target_recall is not None),
-        )
-        if present
-    ]
+    values = query.exact or None, query.shortlist, query.oversampling, query.stages, query.target_recall
+    given = [name for name, value in zip(EXCLUSIVE, values, strict=True) if value is not None]
     if len(given) > 1:
         raise InvalidPlan(f"{' and '.join(given)} exclude each other; give one of them")
     if not query.rescore and query.stages is not None and len(query.stages) > 1:

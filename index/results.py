@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,27 +44,13 @@ def answer(
     """
     started = time.perf_counter()
     page = _page(db, view, ranking, query, node, strict)
-    rows = [row for row, _, _ in page]
-    found = by_rows(db, rows) if query.with_text or query.with_metadata or node else {}
-    if node:
-        own_matches(db, view, list(found.values()), node)
-    check_vectors(view.matrix, view.checksums, rows)
-    places = _places(view, vector, ranking, allowed, rows) if query.explain else {}
+    check_vectors(view.matrix, view.checksums, [row for row, _, _ in page])
     matching = allowed.count if allowed else view.rows
-    hits = [
-        Hit(
-            doc_id=doc_id,
-            score=score,
-            title=found[row].title if query.with_text else None,
-            text=found[row].text if query.with_text else None,
-            metadata=found[row].metadata if query.with_metadata else None,
-            vector=view.codec.decode(view.matrix[row : row + 1])[0].copy() if query.with_vector else None,
-            prefix_rank=places[row][0] if query.explain else None,
-            prefix_score=places[row][1] if query.explain else None,
-            full_rank=query.offset + position + 1 if query.explain and plan.rescore else None,
-        )
-        for position, (row, score, doc_id) in enumerate(page)
-    ]
+    if query.bare and not node:
+        hits = [Hit(doc_id, score) for _, score, doc_id in page]
+    else:
+        places = _places(view, vector, ranking, allowed, [row for row, _, _ in page]) if query.explain else {}
+        hits = _hits(db, view, query, plan, page, places, node)
     return Answer(
         hits=hits,
         score_kind="cosine" if plan.rescore else "cosine_prefix",
@@ -85,6 +71,36 @@ def answer(
         explanation=None if ranking.work is None else explained(ranking.work, plan, matching),
         fewer=fewer(query, plan, view, ranking, matching, len(hits)),
     )
+
+
+def _hits(
+    db: sqlite3.Connection,
+    view: View,
+    query: Query,
+    plan: Plan,
+    page: Sequence[tuple[int, float, str]],
+    places: Mapping[int, tuple[int, float]],
+    node: filters.Node | None,
+) -> list[Hit]:
+    """All that the query asks to be told of (row, score, doc_id)."""
+    rows = [row for row, _, _ in page]
+    found = by_rows(db, rows) if query.with_text or query.with_metadata or node else {}
+    if node:
+        own_matches(db, view, list(found.values()), node)
+    return [
+        Hit(
+            doc_id=doc_id,
+            score=score,
+            title=found[row].title if query.with_text else None,
+            text=found[row].text if query.with_text else None,
+            metadata=found[row].metadata if query.with_metadata else None,
+            vector=view.codec.decode(view.matrix[row : row + 1])[0].copy() if query.with_vector else None,
+            prefix_rank=places[row][0] if query.explain else None,
+            prefix_score=places[row][1] if query.explain else None,
+            full_rank=query.offset + position + 1 if query.explain and plan.rescore else None,
+        )
+        for position, (row, score, doc_id) in enumerate(page)
+    ]
 
 
 def _page(

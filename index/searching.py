@@ -66,7 +66,9 @@ class Searcher:
             unit = view.mapped(unit)
         calibration = self._calibrations.of(view)
         most = None if calibration is None else calibration.most
-        plan = replace(make_plan(query, view.searched, view.count, self._options, most), explain=query.explain)
+        plan = make_plan(query, view.searched, view.count, self._options, most)
+        if query.explain:
+            plan = replace(plan, explain=True)
         if query.deadline is not None:
             _check_deadline(query.deadline)
         allowed = self._matching.allowed(view, node, query.exclude, strict)

@@ -1,6 +1,7 @@
 """One committed moment of the index: what a search sees from its first step to its last."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class View:
         """All live rows."""
         return Allowed(self.live, self.count, self.rows)
 
-    @property
+    @cached_property
     def searched(self) -> Space:
         """The space as a search meets it: with a rotation, prefixes carry a ranking although none was trained."""
         return self.space if self.rotation is None else replace(self.space, exact_only=False)
