@@ -70,14 +70,18 @@ class Older(ABC):
         if not self.rows:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         plain = self.exhaustive and allowed is None  # it needs no parameters, which take 15 us to make
-        parameters = None if plain else self._parameters(max(depth, keep))
-        if allowed is not None:
-            parameters.sel = selector = faiss.IDSelectorBitmap(allowed)
-            parameters.referenced_objects = [selector, allowed]
+        parameters = None if plain else self._limited(max(depth, keep), allowed)
         asked = np.ascontiguousarray(query[None], dtype=np.float32)
         (scores,), (rows,) = self._index.search(asked, min(keep, self.rows), params=parameters)
         found = rows >= 0
         return rows[found], scores[found]
+
+    def _limited(self, depth: int, allowed: np.ndarray | None) -> faiss.SearchParameters:
+        parameters = self._parameters(depth)
+        if allowed is not None:
+            parameters.sel = selector = faiss.IDSelectorBitmap(allowed)
+            parameters.referenced_objects = [selector, allowed]
+        return parameters
 
     @abstractmethod
     def _parameters(self, depth: int) -> faiss.SearchParameters:
