@@ -1,6 +1,6 @@
 """Matryoshka arithmetic: the only place where vectors are normalised and prefixes are made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import faiss
 import numpy as np
@@ -16,18 +16,20 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     Raises InvalidVector when a row is not finite or has no direction.
     """
     rows = np.array(vectors, dtype=np.float32, ndmin=2)
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        if not np.isfinite(block).all():
+    for block in _blocks(rows):
+        largest = _largest(block)  # NaN where there is one
+        if not np.isfinite(largest).all():
             raise InvalidVector("a vector contains NaN or Inf")
-        if not block.any(axis=1).all():
+        if not largest.all():
             raise InvalidVector("a vector of zeros has no direction")
-        unit(block)
+        _scale(block, largest)
     return rows
 
 
 def unit_rows(vectors: Iterable[np.ndarray], dim: int) -> np.ndarray:
     """(n, dim) float32 unit rows of n vectors, which need not be unit; raises InvalidVector."""
+    if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.shape[1:] == (dim,):
+        return normalise(vectors)  # what else is checked below holds already
     rows = [check_vector(vector, dim) for vector in vectors]
     return normalise(np.stack(rows)) if rows else np.empty((0, dim), dtype=np.float32)
 
@@ -64,14 +66,25 @@ def stage_prefixes(full: np.ndarray, dim: int, rotation: np.ndarray | None = Non
 
 def unit(rows: np.ndarray) -> np.ndarray:
     """The (n, dim) float32 rows themselves, changed in place: divided by their norms; zero rows stay zero."""
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        # The largest component is divided out first, so that squares neither overflow nor vanish.
-        largest = np.abs(block).max(axis=1, keepdims=True, initial=0.0)
-        block /= np.where(largest > 0, largest, 1)
-        norms = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))[:, None]
-        block /= np.where(norms > 0, norms, 1).astype(np.float32)
+    for block in _blocks(rows):
+        largest = _largest(block)
+        _scale(block, largest + (largest == 0))
     return rows
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+
+
+def _largest(rows: np.ndarray) -> np.ndarray:
+    largest: np.ndarray = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    return largest
+
+
+def _scale(rows: np.ndarray, largest: np.ndarray) -> None:
+    rows /= largest  # first, so that squares neither overflow nor vanish
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]  # at least 1, or 0 of a zero row
+    rows /= np.maximum(norms, 1).astype(np.float32)
 
 
 def check_vector(vector: np.ndarray, dim: int | None = None) -> np.ndarray:
