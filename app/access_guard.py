@@ -10,7 +10,7 @@ from app.access import Access
 from app.access_hosts import host_name, own_page
 from app.access_keys import Key, presented
 from app.access_rights import FULL, OPEN, Right
-from app.body import JSON, NDJSON
+from app.body import ARROW, JSON, NDJSON
 from app.headers import first_of_each, media_type
 from app.problems import PROBLEMS, respond
 
@@ -104,6 +104,6 @@ def _check_kind(headers: Mapping[bytes, bytes], method: str) -> None:
     Other methods are asked for before, and refused then; without a body they need no kind.
     """
     given = media_type(headers)
-    if method in SAFE or given in (JSON, NDJSON) or (not given and method != "POST"):
+    if method in SAFE or given in (JSON, NDJSON, ARROW) or (not given and method != "POST"):
         return
     raise Denied("unsupported-media-type", f"send {JSON} or {NDJSON} with a content-type header, even without a body")

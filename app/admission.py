@@ -8,7 +8,7 @@ from time import monotonic
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.body import NDJSON
+from app.body import STREAMS
 from app.busy import BodiesFull, Busy, ShuttingDown, Stalled
 from app.headers import first_of_each, media_type
 from app.problems import handle
@@ -30,7 +30,7 @@ class Visit:
     def __init__(self, admission: "Admission", scope: Scope) -> None:
         headers = first_of_each(scope["headers"])
         self.task = asyncio.current_task()
-        self.streams = media_type(headers) == NDJSON
+        self.streams = media_type(headers) in STREAMS
         self.declared = _number(headers.get(b"content-length", b""))
         self.arriving = self.declared > 0 or b"transfer-encoding" in headers
         self.held = self.came = self.sent = 0

@@ -13,7 +13,8 @@ from app.busy import ShuttingDown, Stalled
 from app.headers import first_of_each, media_type
 from app.problems import Refused, pointer
 
-JSON, NDJSON = "application/json", "application/x-ndjson"
+JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"
+STREAMS = (NDJSON, ARROW)  # bodies of any length, read as they arrive
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -82,7 +82,9 @@ class Ingest:
             async for items in arriving:
                 if items:
                     await inbox.put(items)
-        except (Stalled, ShuttingDown) as error:  # what has come is stored and counted
+        except (Stalled, ShuttingDown, Refused) as error:  # what has come is stored and counted
+            if isinstance(error, Refused) and not self._report.seen:
+                raise
             self._report.stopped = error
         await inbox.close()
 

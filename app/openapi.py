@@ -37,9 +37,12 @@ BODIES: tuple[type[BaseModel], ...] = (
 ANSWERS: tuple[type[BaseModel], ...] = (ProblemShape, Progress, Summary)
 
 
-def body_of(content: Mapping[str, type[BaseModel]], examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The `requestBody` of a route, by content type; examples are those of the first one."""
-    described: dict[str, Any] = {kind: {"schema": reference(model)} for kind, model in content.items()}
+def body_of(content: Mapping[str, type[BaseModel] | None], examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The `requestBody` of a route, by content type, None for bytes; examples are those of the first one."""
+    described: dict[str, Any] = {
+        kind: {"schema": reference(model) if model else {"type": "string", "format": "binary"}}
+        for kind, model in content.items()
+    }
     if examples:
         next(iter(described.values()))["examples"] = dict(examples)
     return {"requestBody": {"required": True, "content": described}}

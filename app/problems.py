@@ -42,6 +42,7 @@ PROBLEMS = {
     problem.slug: problem
     for problem in (
         Problem("malformed-json", 400, "The body is not JSON", "Send UTF-8 JSON without NaN or Infinity."),
+        Problem("malformed-arrow", 400, "The body is no Arrow stream", "Send record batches in the IPC stream format."),
         Problem("malformed-request", 400, "The request is not HTTP", "Neither address nor headers could be read."),
         Problem("unauthorized", 401, "A key is needed", "Send one that this service knows; see SECURITY.md."),
         Problem("forbidden", 403, "The key may not do this", "The detail names the right that is missing."),

@@ -13,7 +13,7 @@ from app.report import Report
 from app.requests import DocumentBody
 from index.document import Document
 from index.errors import InvalidInput
-from index.matryoshka import check_vector
+from index.matryoshka import check_width
 
 TURN = 256  # documents that are checked before other requests get their turn
 
@@ -71,15 +71,19 @@ class Reader:
         try:
             yield Item(place, self._document(value))
         except (Refused, InvalidInput) as error:
-            given = value.get("id") if isinstance(value, dict) else None
+            given = self._id_of(value)
             self._report.fail_with(place, given[:512] if isinstance(given, str) else None, error)
+
+    def _id_of(self, value: Any) -> Any:
+        return value.get("id") if isinstance(value, dict) else None
 
     def _document(self, value: Any) -> Document:
         body = validate(DocumentBody, value)
-        document = Document(body.id, body.text, body.title, body.metadata, body.vector)
-        _ = document.content_hash  # here, where a text that is not Unicode fails alone
+        return self._checked(Document(body.id, body.text, body.title, body.metadata, body.vector))
+
+    def _checked(self, document: Document) -> Document:
         if document.vector is not None:
-            check_vector(document.vector, self._dim)
+            check_width(document.vector, self._dim)
         elif self._needs_vector:
             where = [{"pointer": "/vector", "detail": f"this service has no model: {self._dim} numbers are needed"}]
             raise Refused("no-model", where[0]["detail"], where)

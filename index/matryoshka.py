@@ -92,11 +92,20 @@ def check_vector(vector: np.ndarray, dim: int | None = None) -> np.ndarray:
     row = _floats(vector)
     if row.ndim != 1 or row.size == 0:
         raise InvalidVector(f"a vector is one list of numbers, got shape {row.shape}")
-    if dim is not None and row.size != dim:
-        raise InvalidVector(f"expected {dim} dimensions, got {row.size}")
-    if 0 < np.abs(row).max() < np.inf:  # NaN is neither
-        return row
-    raise InvalidVector("a vector of zeros has no direction" if not row.any() else "a vector contains NaN or Inf")
+    if dim is not None:
+        check_width(row, dim)
+    largest = np.abs(row).max()  # NaN when one is
+    if largest == 0:
+        raise InvalidVector("a vector of zeros has no direction")
+    if not largest < np.inf:
+        raise InvalidVector("a vector contains NaN or Inf")
+    return row
+
+
+def check_width(vector: np.ndarray, dim: int) -> None:
+    """Raise InvalidVector unless a vector has `dim` numbers."""
+    if vector.size != dim:
+        raise InvalidVector(f"expected {dim} dimensions, got {vector.size}")
 
 
 def _floats(vector: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ CALLS_AT_IMPORT = {
     "getLogger",
     "StoreOptions",
     "CDLL",
+    "JSONEncoder",
     "PyDLL",
     "POINTER",
     "Struct",

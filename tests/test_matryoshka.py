@@ -92,3 +92,12 @@ def test_a_checked_vector_is_contiguous_float32() -> None:
     assert row.dtype == np.float32
     assert row.flags.c_contiguous
     assert row.tolist() == [1, 3, 5, 7]
+
+
+def test_a_signalling_nan_is_refused_without_a_warning() -> None:
+    """Bytes of somebody else's may hold one, anywhere."""
+    for place in range(40):
+        row = np.ones(40, dtype=np.float32)
+        row.view(np.uint32)[place] = 0x7F80_0001
+        with pytest.raises(InvalidVector, match="NaN or Inf"):
+            check_vector(row)

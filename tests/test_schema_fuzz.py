@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -20,7 +21,7 @@ from requests import Request
 from schemathesis.config import SchemathesisConfig
 from starlette.testclient import TestClient
 
-from app.body import NDJSON
+from app.body import ARROW, NDJSON
 from app.main import create_app
 from app.problems import MEDIA_TYPE, PROBLEMS
 from embedders import HashEmbedder
@@ -76,6 +77,18 @@ CONFIG = SchemathesisConfig.from_dict(
     }
 )
 schemathesis.serializer(NDJSON)(lambda context, line: line if isinstance(line, bytes) else json.dumps(line).encode())
+
+
+@schemathesis.serializer(ARROW)
+def record_batch(context: Any, drawn: Any) -> bytes:
+    """A stream of one document, whose text is what was drawn: nearly no other bytes are one."""
+    batch = pyarrow.record_batch({"id": ["arrow"], "text": [repr(drawn)]})
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
 api = schemathesis.openapi.from_dict(document(), config=CONFIG)
 
 
