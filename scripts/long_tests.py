@@ -24,7 +24,6 @@ RESULTS = ROOT / "docs" / "results"
 NOTHING_COLLECTED = 5  # pytest's exit status
 NOT_HELD = (
     "the quick suite (./scripts/test)",
-    "browsers: no page of the service is opened in one",
     "load for an hour, and hostile clients at full size: scripts/load_test.py and hostile_test.py are run by hand",
     "integrations: no client of other software, and no container, is run",
     "models from a hub: nothing is downloaded",

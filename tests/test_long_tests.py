@@ -26,6 +26,6 @@ def test_results_are_stored_with_what_is_left_out(tmp_path: Path, monkeypatch: p
     assert stored["command"] == "./scripts/test --long -x"
     assert [r["figures"] for r in stored["results"]] == [{"docs": "7"}, {}]
     page = (tmp_path / "results/long-tests.md").read_text()
-    for what in ("browsers", "load for an hour", "integrations", "tests/test_a.py::test_two: needs a GPU"):
+    for what in ("load for an hour", "integrations", "tests/test_a.py::test_two: needs a GPU"):
         assert any(what in line for line in stored["left_out"])
         assert f"- {what}" in page

@@ -1,4 +1,4 @@
-// CSV (RFC 4180): quoted fields may hold separators, quotes written twice, and line ends.
+// CSV (RFC 4180): quoted fields may hold separators, quotes written twice, and line ends. TSV: quotes are text.
 
 /** The records of a text that arrives in pieces, each {line, cells}. */
 export async function* csv(pieces, separator) {
@@ -15,7 +15,7 @@ export async function* csv(pieces, separator) {
         one === '"' ? (closing = true) : (cell += one);
       } else if (closing && one === '"') {
         [cell, closing] = [cell + one, false];
-      } else if (one === '"' && cell === "") {
+      } else if (one === '"' && cell === "" && separator !== "\t") {
         quoted = true;
       } else if (one === separator) {
         [cells, cell, quoted, closing] = [[...cells, cell], "", false, false];

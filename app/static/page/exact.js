@@ -12,6 +12,7 @@ import { complain } from "./telling.js";
 import { widest } from "./width.js";
 
 const CHEAP = 100_000; // documents that are compared with without being asked
+const SETTLED = 250; // milliseconds: who types on needs no exact answer
 let wanted = null; // what the user said about it, null: nothing yet
 let kept = { key: "", answer: null }; // of one question, for all widths
 
@@ -54,6 +55,8 @@ function cutOf({ exact, stages, target_recall: target }) {
 async function exactly({ query, id, limit, filter }, answer, signal) {
   const key = JSON.stringify([query, id, limit, filter, answer.index]);
   if (kept.key !== key) {
+    await new Promise((resolve) => setTimeout(resolve, SETTLED));
+    signal.throwIfAborted();
     const body = { query, id, limit, filter, exact: true, explain: true, with_metadata: false };
     kept = { key, answer: await post("search", body, { signal }) };
   }

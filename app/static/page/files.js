@@ -1,7 +1,8 @@
-// Files -> documents, as `funnel ingest` makes them: _id or id, text, title, metadata; all other fields are metadata too.
+// Files -> documents: lines of JSON, tables, passages of texts.
 
 import { csv } from "./csv.js";
 import { passages } from "./passages.js";
+import { fromCells, fromJson } from "./record.js";
 
 const KINDS = {
   jsonl: records,
@@ -13,8 +14,6 @@ const KINDS = {
   md: prose,
   markdown: prose,
 };
-const RESERVED = ["_id", "id", "text", "title", "metadata", "vector"];
-const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?$/;
 
 /** What the file dialog offers. */
 export const ACCEPTED = Object.keys(KINDS)
@@ -55,12 +54,7 @@ async function* records(text, name) {
 }
 
 function* record(text, line, name) {
-  if (!text.trim()) return;
-  try {
-    yield { line, document: document_(JSON.parse(text), name, line) };
-  } catch (error) {
-    yield { line, error: error.message };
-  }
+  if (text.trim()) yield tried(line, () => fromJson(text, `${name}#${line}`));
 }
 
 function table(separator) {
@@ -68,22 +62,14 @@ function table(separator) {
     let columns = null;
     for await (const { line, cells } of csv(text, separator)) {
       if (columns === null) columns = cells.map((cell) => cell.trim());
-      else if (cells.length > 1 || cells[0]) yield row(columns, cells, line, name);
+      else if (cells.length > 1 || cells[0]) yield tried(line, () => fromCells(columns, cells, `${name}#${line}`));
     }
   };
 }
 
-function row(columns, cells, line, name) {
-  if (cells.length !== columns.length) return { line, error: `expected ${columns.length} fields, got ${cells.length}` };
-  const given = Object.fromEntries(
-    columns.map((column, place) => [
-      column,
-      RESERVED.includes(column) || !NUMBER.test(cells[place]) ? cells[place] : Number(cells[place]),
-    ]),
-  );
-  delete given.metadata; // cells hold no objects
+function tried(line, make) {
   try {
-    return { line, document: document_(given, name, line) };
+    return { line, document: make() };
   } catch (error) {
     return { line, error: error.message };
   }
@@ -99,15 +85,4 @@ async function* prose(text, name) {
       document: { id: `${name}#${place + 1}`, ...passage, metadata: { file: name, passage: place + 1 } },
     };
   }
-}
-
-function document_(given, name, line) {
-  if (!given || typeof given !== "object" || Array.isArray(given))
-    throw new Error("a document is an object with a text");
-  if (!given.text && !given.title && !given.vector) throw new Error("field 'text' must be a text");
-  const { _id, id, text = "", title, metadata = {}, vector, ...others } = given;
-  const kept = Object.fromEntries(
-    Object.entries({ title, vector }).filter(([, one]) => one !== undefined && one !== null),
-  );
-  return { id: String(_id ?? id ?? "") || `${name}#${line}`, text, ...kept, metadata: { ...others, ...metadata } };
 }

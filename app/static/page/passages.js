@@ -1,6 +1,8 @@
 // Plain text and Markdown: passages of paragraphs, not longer than a model reads well.
 
 const LONGEST = 1200; // characters: below 256 tokens of English
+const HEADING = /^#{1,6}\s+(\S.*?)\s*#*$/;
+const FENCE = /^\s*(```|~~~)/; // around code, which has no headings
 
 /** The passages of a text, each {title, text}; a heading of Markdown begins a new one and is its title. */
 export function passages(text, name, markdown) {
@@ -10,16 +12,13 @@ export function passages(text, name, markdown) {
     if (body) found.push({ title, text: body });
     body = "";
   };
-  for (const paragraph of text
-    .split(/\n\s*\n|(?=^#{1,6} )/m)
-    .map((part) => part.trim())
-    .filter(Boolean)) {
-    const [, heading, rest] = (markdown && paragraph.match(/^#{1,6}\s+([^\n]+)\n?([^]*)$/)) || [null, null, paragraph];
+  for (const { heading, paragraph } of blocks(text, markdown)) {
     if (heading) {
       end();
-      title = heading.replace(/\s*#+$/, "");
+      title = heading;
+      continue;
     }
-    for (const part of parted(rest)) {
+    for (const part of parted(paragraph)) {
       if (body.length + part.length > LONGEST) end();
       body = body ? `${body}\n\n${part}` : part;
     }
@@ -28,10 +27,26 @@ export function passages(text, name, markdown) {
   return found;
 }
 
+/** The headings and the paragraphs of a text. */
+function* blocks(text, markdown) {
+  let [lines, fenced] = [[], false];
+  for (const line of [...text.split("\n"), ""]) {
+    if (markdown && FENCE.test(line)) fenced = !fenced;
+    const heading = markdown && !fenced ? line.match(HEADING)?.[1] : null;
+    if (!heading && line.trim()) {
+      lines.push(line);
+      continue;
+    }
+    if (lines.length) yield { paragraph: lines.join("\n").trim() };
+    lines = [];
+    if (heading) yield { heading };
+  }
+}
+
 /** A paragraph in pieces of whole sentences, or of words where a sentence is too long. */
 function parted(paragraph) {
-  if (paragraph.length <= LONGEST) return paragraph ? [paragraph] : [];
-  const near = Math.max(paragraph.lastIndexOf(". ", LONGEST) + 1, 0) || paragraph.lastIndexOf(" ", LONGEST);
+  if (paragraph.length <= LONGEST) return [paragraph];
+  const near = paragraph.lastIndexOf(". ", LONGEST) + 1 || paragraph.lastIndexOf(" ", LONGEST);
   const end = near > 0 ? near : LONGEST;
   return [paragraph.slice(0, end), ...parted(paragraph.slice(end).trim())];
 }
