@@ -14,7 +14,7 @@ from app.cli_compact import compact
 from app.cli_evaluate import evaluate
 from app.cli_export import export
 from app.cli_key import key
-from app.cli_options import DataDir, Folder, Form, Json, Mode, Url, expected_errors
+from app.cli_options import Arrow, DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
 from app.cli_repair import repair, verify
 from app.cli_snapshots import restore, snapshot
@@ -72,6 +72,7 @@ def ingest(
     ] = None,
     form: Form = None,
     mode: Mode = "upsert",
+    arrow: Arrow = False,
     failures: Annotated[Path | None, typer.Option(help="Write what was refused to this file, as NDJSON.")] = None,
 ) -> None:
     """Store the documents of a file.
@@ -80,6 +81,7 @@ def ingest(
     what is stored already is skipped, without being embedded again.
 
     [bold]funnel ingest corpus.jsonl.gz[/bold]
+    [bold]funnel ingest vectors.parquet --arrow[/bold]
     [bold]funnel ingest products.csv --id-field sku --text-field description --title-field name[/bold]
     [bold]zcat dump.gz | jq -c '{id, text: .body}' | funnel ingest - --data-dir ./data[/bold]
     """
@@ -87,7 +89,7 @@ def ingest(
     from app.records import Fields
 
     fields = Fields(id_field, text_field, title_field, tuple(metadata_field or ()))
-    run_ingest(file, url, data_dir, fields, form, mode, failures)
+    run_ingest(file, url, data_dir, fields, form, mode, failures, arrow)
 
 
 @app.command()

@@ -7,15 +7,16 @@ right when the file or the index has changed in between.
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from app.arrow_files import ArrowFile
 from app.cli_connect import connect
 from app.cli_output import progress_bar
-from app.client import Mode, Totals
+from app.client import Client, Mode, Totals
 from app.records import Fields, Format, Record, count, read
 
 LISTED = 20  # failures shown; --failures writes them all
@@ -38,10 +39,30 @@ class Source:
                 self._lines.append(record.line)
                 yield record.document
 
+    def send(self, client: Client, mode: Mode, show: Callable[[Totals], None]) -> Totals:
+        """Send them all."""
+        return client.ingest(self.documents(), mode, show)
+
     def failures(self, totals: Totals) -> list[dict[str, Any]]:
         """Everything that was not stored, with the line of the file, in its order."""
         failed = [{"line": self._lines[f.position - 1], "id": f.id, "detail": f.detail} for f in totals.failures]
         return sorted(self.refused + failed, key=lambda failure: failure["line"])
+
+
+class ArrowSource(Source):
+    """The same of a file of columns, which go out as they are."""
+
+    def __init__(self, file: ArrowFile) -> None:
+        super().__init__(())
+        self._file = file
+
+    def send(self, client: Client, mode: Mode, show: Callable[[Totals], None]) -> Totals:
+        """Send them all."""
+        return client.ingest_arrow(self._file.batches(), mode, show)
+
+    def failures(self, totals: Totals) -> list[dict[str, Any]]:
+        """Everything that was not stored, with its row, from 1."""
+        return [{"line": f.position, "id": f.id, "detail": f.detail} for f in totals.failures]
 
 
 def run_ingest(
@@ -52,12 +73,12 @@ def run_ingest(
     form: Format | None,
     mode: Mode,
     failures_file: Path | None,
+    arrow: bool = False,
 ) -> None:
     """Store a file; exit code 1 when something was refused, 130 after Ctrl-C."""
     if failures_file:
         failures_file.open("a").close()  # a path that cannot be written is told now, not after the work
-    total = count(file, form)
-    source = Source(read(file, fields, form))
+    source, total = _source(file, fields, form, arrow)
     totals, finished = _send(source, total, url, data_dir, mode)
     failures = source.failures(totals)
     _report(totals, failures, failures_file)
@@ -66,6 +87,14 @@ def run_ingest(
         raise typer.Exit(130)
     if failures:
         raise typer.Exit(1)
+
+
+def _source(file: str, fields: Fields, form: Format | None, arrow: bool) -> tuple[Source, int | None]:
+    """The documents of a file, and how many there are."""
+    if arrow:
+        columns = ArrowFile(file, fields)
+        return ArrowSource(columns), columns.rows
+    return Source(read(file, fields, form)), count(file, form)
 
 
 def _send(source: Source, total: int | None, url: str | None, data_dir: Path | None, mode: Mode) -> tuple[Totals, bool]:
@@ -81,7 +110,7 @@ def _send(source: Source, total: int | None, url: str | None, data_dir: Path | N
 
         try:
             with connect(url, data_dir, create=True) as client:
-                show(client.ingest(source.documents(), mode, show))
+                show(source.send(client, mode, show))
         except KeyboardInterrupt:
             return latest, False
     return latest, True

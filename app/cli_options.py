@@ -27,6 +27,13 @@ Form = Annotated[
     Literal["jsonl", "csv", "parquet"] | None,
     typer.Option("--format", help="Kind of file.", show_default="from its name"),
 ]
+Arrow = Annotated[
+    bool,
+    typer.Option(
+        "--arrow",
+        help="Send the columns of a Parquet or Arrow file as they are: many times as fast for documents with vectors.",
+    ),
+]
 Mode = Annotated[
     Literal["upsert", "insert_only", "update_only"], typer.Option(help="What to do about documents that exist.")
 ]

@@ -57,6 +57,8 @@ class Client:
 
     search = blocking(AsyncClient.search)
     ingest = blocking(AsyncClient.ingest)
+    ingest_arrow = blocking(AsyncClient.ingest_arrow)
+    ingest_vectors = blocking(AsyncClient.ingest_vectors)
     get = blocking(AsyncClient.get)
     delete = blocking(AsyncClient.delete)
     delete_where = blocking(AsyncClient.delete_where)

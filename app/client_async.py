@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from app.client_arrow import ArrowCalls
 from app.client_compact import Compaction
 from app.client_documents import bodies
 from app.client_http import checked
@@ -19,7 +20,7 @@ from app.client_snapshots import SnapshotCalls
 Mode = Literal["upsert", "insert_only", "update_only"]
 
 
-class AsyncClient(Compaction, SnapshotCalls):
+class AsyncClient(ArrowCalls, Compaction, SnapshotCalls):
     """The calls of the service, for an event loop; any number of them may run at once."""
 
     async def search(self, /, query: str | Sequence[str] | None = None, **body: Any) -> dict[str, Any]:

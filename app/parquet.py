@@ -15,7 +15,7 @@ BATCH_ROWS = 1_024
 def parquet_rows(source: str) -> Iterator[Row]:
     """One row a row, read in batches; null and NaN cells are left out, `metadata` may be JSON. Raises RecordError."""
     rows = (row for batch in _open(source).iter_batches(BATCH_ROWS) for row in batch.to_pylist())
-    with _told(source):
+    with told(source):
         for line, row in enumerate(rows, 1):
             yield with_json(line, {name: cell for name, value in row.items() if (cell := plain(value)) is not None})
 
@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
 def _open(source: str) -> Any:
     with needs_pyarrow(source):
         from pyarrow.parquet import ParquetFile
-    with _told(source):
+    with told(source):
         return ParquetFile(source)
 
 
@@ -57,7 +57,7 @@ def needs_pyarrow(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told(source: str) -> Iterator[None]:
+def told(source: str) -> Iterator[None]:
     """Say which file it is that pyarrow cannot read, or whose values Python does not know, such as the year 10000."""
     from pyarrow import ArrowException
 
