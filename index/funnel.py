@@ -8,6 +8,7 @@ from index import certificate
 from index.allowed import Allowed
 from index.calibration import Calibration, Rule
 from index.descent import signs
+from index.estimate import Estimate, Worth
 from index.exact import TIE, exact, with_ties
 from index.explaining import Work
 from index.first_stage import compared, first_stage
@@ -88,7 +89,8 @@ def _narrow(
     proved = covered or (
         whole and certificate.proves(view, norm, strategy, float(top[1][plan.wanted - 1]), float(prefix_scores[-1]))
     )
-    estimate, used = (1.0, 1.0) if proved else None, None
+    estimate: Estimate | None = (1.0, 1.0) if proved else None
+    used = None
     if whole and not proved and calibration is not None:
         estimate = _estimate(plan.wanted, norm * prefix_scores, scores, matching, calibration)
         used = calibration.calibration_id if estimate else None
@@ -131,16 +133,20 @@ def _middle(
 
 def _estimate(
     wanted: int, order: np.ndarray, scores: np.ndarray, matching: int, calibration: Calibration
-) -> tuple[float, float] | None:
-    """Recall of a shortlist of given length, and the bound that nine of ten answers reach; None for an unknown k.
+) -> Estimate | None:
+    """What a shortlist of given length is worth; None for an unknown k.
 
     `order` are the inner products that rows of these full scores were chosen by.
     """
     bucket = calibration.bucket(wanted)
     if bucket is None or len(scores) < 2:
         return None
-    told = signs(scores, order, order[-1], matching, wanted)
-    return calibration.worth(bucket, matching, float(bucket.plain_model.log_missing(told)))
+
+    def worth() -> Worth:
+        told = signs(scores, order, order[-1], matching, wanted)
+        return calibration.worth(bucket, matching, float(bucket.plain_model.log_missing(told)))
+
+    return worth
 
 
 def prefix_places(view: View, query: np.ndarray, rows: np.ndarray, allowed: Allowed | None) -> list[tuple[int, float]]:

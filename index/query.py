@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from index.estimate import Estimate, Worth
 
 BEYOND = 2.0  # any score
 
@@ -70,7 +73,7 @@ class Answer:
     """The hits of one query vector, and how they were found.
 
     `stages` is what ran, `exact` says that the answer is the exact one by construction, `certified` that it is proved
-    to be. `recall_estimate` and `recall_lower` (which nine of ten answers reach) are None where nothing is known.
+    to be. `estimate` is what `recall_estimate` and `recall_lower` tell, None where nothing is known.
     `timing_ms` has `shortlist`, `rerank` and `documents`. `explanation` (`index.explaining`) is there when the query
     asks to explain, `fewer` (`index.fewer`) when there are fewer hits than its limit.
     """
@@ -87,9 +90,22 @@ class Answer:
     generation: int
     fingerprint: str
     target_recall: float | None = None
-    recall_estimate: float | None = None
-    recall_lower: float | None = None
+    estimate: Estimate | None = None
     certified: bool = False
     calibration_id: str | None = None
     explanation: Mapping[str, Any] | None = None
     fewer: Mapping[str, Any] | None = None
+
+    @property
+    def recall_estimate(self) -> float | None:
+        """Expected recall."""
+        return self._worth and self._worth[0]
+
+    @property
+    def recall_lower(self) -> float | None:
+        """The recall that nine of ten answers reach."""
+        return self._worth and self._worth[1]
+
+    @cached_property
+    def _worth(self) -> Worth | None:
+        return self.estimate() if callable(self.estimate) else self.estimate

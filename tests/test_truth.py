@@ -300,9 +300,9 @@ class Recalibration:
 def test_a_drop_warns_and_asks_for_a_recalibration_once(caplog: pytest.LogCaptureFixture) -> None:
     """Again when the whole window is new. The log, the statistics and the gauge say it."""
     made = Recalibration()
-    made.answered(1.0, 100, target_recall=0.95, recall_estimate=0.95, recall_lower=0.8)
+    made.answered(1.0, 100, target_recall=0.95, estimate=(0.95, 0.8))
     assert made.watch.describe()["warning"] is None
-    made.answered(0.7, 100, target_recall=0.95, recall_estimate=0.95, recall_lower=0.8)
+    made.answered(0.7, 100, target_recall=0.95, estimate=(0.95, 0.8))
     assert len(made.reasons) == 1
     warning = made.watch.describe()["warning"]
     assert warning is not None
@@ -316,14 +316,14 @@ def test_a_drop_warns_and_asks_for_a_recalibration_once(caplog: pytest.LogCaptur
 def test_another_calibration_begins_anew() -> None:
     """What was measured under the old one is forgotten, the warning is lifted, and a new drop is told at once."""
     made = Recalibration()
-    made.answered(0.5, ENOUGH, recall_estimate=0.95, recall_lower=0.8)
+    made.answered(0.5, ENOUGH, estimate=(0.95, 0.8))
     assert made.watch.describe()["warning"]
     made.calibration_id = "second"
     about = made.watch.describe()
     assert (about["queries"], about["warning"], about["compared"]) == (0, None, ENOUGH)
     assert sample(made.registry, "funnel_truth_warning") == 0
     assert math.isnan(sample(made.registry, "funnel_truth_recall"))
-    made.answered(0.5, ENOUGH, recall_estimate=0.95, recall_lower=0.8)
+    made.answered(0.5, ENOUGH, estimate=(0.95, 0.8))
     assert len(made.reasons) == 2
 
 
@@ -340,8 +340,8 @@ def test_a_warning_ends_when_the_promise_is_kept_again() -> None:
 def test_a_false_certificate_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     """It is a defect: logged as one and counted. A true one is neither."""
     made = Recalibration()
-    made.answered(1.0, 1, certified=True, recall_estimate=1.0, recall_lower=1.0)
+    made.answered(1.0, 1, certified=True, estimate=(1.0, 1.0))
     assert not caplog.records
-    made.answered(0.9, 1, certified=True, recall_estimate=1.0, recall_lower=1.0)
+    made.answered(0.9, 1, certified=True, estimate=(1.0, 1.0))
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert sample(made.registry, "funnel_truth_false_certificates_total") == 1
