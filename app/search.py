@@ -174,7 +174,8 @@ def _check_number(service: Service, asked: list[Any]) -> None:
 def _checked(service: Service, vectors: list[np.ndarray]) -> np.ndarray:
     """(n, dim) float32; InvalidVector at the first one that cannot be used."""
     dim = service.store.space.dim
-    return np.stack([check_vector(vector, dim) for vector in vectors])
+    checked = [check_vector(vector, dim)[None] for vector in vectors]
+    return checked[0] if len(checked) == 1 else np.concatenate(checked)
 
 
 def _measure(service: Service, answers: list[Answer], timing: dict[str, float]) -> None:
