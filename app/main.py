@@ -82,6 +82,7 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked for at every request; /metrics is ours
         dependencies=[Depends(known_parameters)],
         generate_unique_id_function=lambda route: route.name,
     )
