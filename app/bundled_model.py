@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, linear
 
 from app.bundle import BUNDLED, WEIGHTS, body_folder, composed_id, read_config
-from app.embedder import Embedded
+from app.embedder import Embedded, Task
 from app.identity import fingerprint_of
 from app.packed_bert import PackedBert, parts
 from app.settings import Settings
@@ -51,6 +51,9 @@ class BundledEmbedder:
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         return self.compute(self.read(texts))
+
+    def count_tokens(self, texts: Sequence[str], task: Task) -> int:
+        return sum(len(one) for one in self.read(texts))
 
     def read(self, texts: Sequence[str]) -> list[Encoding]:
         """The tokens of each text."""

@@ -6,7 +6,7 @@ that only keeps vectors of others (FUNNEL_MODEL=none) never pays for them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from index.space import Space
 
 if TYPE_CHECKING:
     from app.settings import Settings
+
+
+Task = Literal["query", "document"]
 
 
 class ModelError(FunnelError):
@@ -44,6 +47,9 @@ class Embedder(Protocol):
 
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         """(n, dim) float32 unit rows of query texts; InvalidVector if the model gives NaN, Inf or zeros."""
+
+    def count_tokens(self, texts: Sequence[str], task: Task) -> int:
+        """Tokens that the model reads of these texts, with its prompt and marks; 0 if it has none. From any thread."""
 
 
 def load_embedder(settings: "Settings", rotated: Sequence[int] = ()) -> Embedder | None:

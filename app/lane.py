@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from threading import RLock
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import InputModule
 from transformers.utils import logging as transformers_logging
 
-Task = Literal["query", "document"]
+from app.embedder import Task
+
 DOCUMENT_PROMPTS = (
     "document",
     "passage",
@@ -33,6 +35,7 @@ class Lane:
         """`body` computes in place of the model's first module, whose layers are given up."""
         self.model, self._packed = model.eval(), body is not None
         self._cut: dict[str, bool] = {}
+        self._tokenizing = RLock()  # the first module asks itself how long its prompt is
         first = cast(InputModule, model[0])
         self._preprocess = first.preprocess
         first.preprocess = self._watch  # type: ignore[method-assign,assignment]
@@ -48,6 +51,14 @@ class Lane:
         cut = np.array([self._cut.get(text, False) for text in texts], dtype=bool)
         self._cut.clear()
         return np.asarray(vectors, dtype=np.float32), cut
+
+    def count_tokens(self, texts: Sequence[str], task: Task) -> int:
+        """How many the model reads, its prompt and marks among them; 0 if it has none. From any thread."""
+        with self._tokenizing:
+            features = self._preprocess(list(texts), prompt=prompts_of(self.model)[task])
+        if "attention_mask" in features:
+            return int(features["attention_mask"].sum())
+        return features["input_ids"].numel() if "input_ids" in features else 0
 
     def _encode(self, texts: Sequence[str], task: Task, prompt: str) -> np.ndarray:
         encode = self.model.encode_query if task == "query" else self.model.encode_document
@@ -67,7 +78,8 @@ class Lane:
 
     def _watch(self, inputs: list[str], prompt: str | None = None, **kwargs: Any) -> Any:
         """The first module's own preprocessing; the tokenizer's leftovers tell what did not fit."""
-        features = self._preprocess(inputs, prompt=prompt, **kwargs)
+        with self._tokenizing:
+            features = self._preprocess(inputs, prompt=prompt, **kwargs)
         encodings = getattr(features, "encodings", None)
         if encodings:
             self._cut.update(zip(inputs, (bool(one.overflowing) for one in encodings), strict=True))

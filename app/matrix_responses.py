@@ -41,9 +41,17 @@ class Embedding(Shape):
     embedding: list[float] | str
 
 
+class Usage(Shape):
+    """Tokens that the model has read, with its prompt and marks."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
 class Embeddings(Shape):
     """Vectors in the order of the texts."""
 
     object: Literal["list"]
     data: list[Embedding]
     model: str
+    usage: Usage

@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from app.bundle import BUNDLED, composed_id, read_config
 from app.compose import load_composed, load_folder
-from app.embedder import Embedded, ModelError
+from app.embedder import Embedded, ModelError, Task
 from app.identity import find_origin, fingerprint_of, stated_widths, weights_id
 from app.known_models import KnownModel, known_model
 from app.lane import Lane, max_tokens_of, prompts_of, quiet_loading, twin
@@ -51,6 +51,9 @@ class SentenceEmbedder:
     def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
         vectors, _ = self._queries.encode(texts, "query")
         return self._finish(vectors)
+
+    def count_tokens(self, texts: Sequence[str], task: Task) -> int:
+        return self._documents.count_tokens(texts, task)
 
     def _finish(self, vectors: np.ndarray) -> np.ndarray:
         """Layer norm if the model wants it, then truncate, then normalise: (n, width) -> (n, dim)."""

@@ -175,6 +175,8 @@ def respond(
     """The answer: what every problem has, and `members` that extend it."""
     request_id = request.state.request_id
     body = {**problem.members(detail), "request_id": request_id, **(members or {})}
+    if request.scope["path"].startswith("/v1/"):
+        body["error"] = {"message": detail}  # where OpenAI's clients look
     answer = Response(to_json(body), problem.status, {"x-request-id": request_id, **(headers or {})}, MEDIA_TYPE)
     for name, value in HEADERS.items():  # an answer to an unforeseen error passes no middleware
         answer.headers.setdefault(name, value)

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 import numpy as np
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from app.answers import json_answer
@@ -46,7 +47,9 @@ async def embed(request: Request, service: ServiceDep) -> Response:
     texts = [body.input] if isinstance(body.input, str) else body.input
     vectors = prefixes(await _embedded(service.encoder, texts, body.input_type), body.dimensions or dim)
     data = [{"object": "embedding", "index": i, "embedding": _shown(v, body)} for i, v in enumerate(vectors)]
-    return json_answer({"object": "list", "data": data, "model": service.embedder.model_name})
+    tokens = await to_thread.run_sync(service.embedder.count_tokens, texts, body.input_type)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return json_answer({"object": "list", "data": data, "model": service.embedder.model_name, "usage": usage})
 
 
 async def _embedded(encoder: Encoder, texts: list[str], kind: str) -> np.ndarray:

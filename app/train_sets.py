@@ -7,7 +7,8 @@ from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
 
-from app.lane import Task, prompts_of
+from app.embedder import Task
+from app.lane import prompts_of
 from app.rows import RecordError
 from app.train_evaluation import split
 from app.train_rows import TrainingSet, read_sets

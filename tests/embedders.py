@@ -35,6 +35,10 @@ class HashEmbedder:
         rows = [unit(sum(word_vector(word) for word in words(text)[:MAX_TOKENS])) for text in texts]
         return np.array(rows, dtype=np.float32).reshape(len(texts), DIM)
 
+    def count_tokens(self, texts: Sequence[str], task: str) -> int:
+        """Words that are read."""
+        return sum(len(words(text)[:MAX_TOKENS]) for text in texts)
+
 
 def words(text: str) -> list[str]:
     """Lower-case words; a text without any is one word of its own."""

@@ -122,6 +122,11 @@ def test_a_long_text_is_reported(embedder: Embedder) -> None:
     assert embedder.embed_documents(["word " * 254, "word " * 255]).truncated.tolist() == [False, True]
 
 
+def test_tokens_are_counted_as_it_reads_them(embedder: Embedder) -> None:
+    """With the two ends, and cut at 256."""
+    assert embedder.count_tokens(["word " * 10, "word " * 300], "query") == 12 + 256
+
+
 def test_widths_can_be_cut_by_sentence_transformers(model: SentenceTransformer) -> None:
     """`truncate_dim` gives the first numbers of the full vector."""
     full, cut = model.encode(TEXTS), model.encode(TEXTS, truncate_dim=64)

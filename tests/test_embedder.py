@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from app.embedder import Embedder, ModelError, load_embedder
 from app.model import layer_norm
 from app.settings import Settings
-from tests.tiny_models import save_model, save_static
+from tests.tiny_models import MAX_TOKENS, save_model, save_static
 
 CARD = 'Loss: MatryoshkaLoss\n```json\n{\n "matryoshka_dims": [\n 128,\n 64,\n 32\n ]\n}\n```\n'
 
@@ -118,6 +118,14 @@ def test_a_known_model_gets_its_recipe(tmp_path: Path) -> None:
     expected = ((raw - raw.mean()) / raw.std())[:, :64]
     assert embedder.embed_queries(["tree"]) == pytest.approx(expected / np.linalg.norm(expected), abs=1e-4)
     assert "layer_norm" in str(embedder.space.fingerprint["normalisation"])
+
+
+def test_tokens_are_counted_as_the_model_reads_them(trained: Path, tmp_path: Path) -> None:
+    """With its prompt and marks, cut where it cuts; a table of words has no marks."""
+    embedder = load(trained)
+    assert embedder.count_tokens(["sort a list"], "document") == 2 + 2 + 3  # [CLS] document : sort a list [SEP]
+    assert embedder.count_tokens(["sort a list", "open " * 50], "query") == 2 + 2 + 3 + MAX_TOKENS
+    assert load(save_static(tmp_path / "static")).count_tokens(["sort a list", "open"], "query") == 4
 
 
 def test_layer_norm_gives_mean_0_and_variance_1() -> None:
