@@ -1,10 +1,12 @@
 """Runs the Python blocks of a page, one after the other, and holds them to what their comments say they print."""
 
+import gc
 import io
 import re
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 ROOT = Path(__file__).parent.parent
 PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
@@ -28,3 +30,7 @@ def run(sources: list[str], url: str) -> None:
         with redirect_stdout(out):
             exec(compile(source.replace("http://127.0.0.1:8000", url), "page", "exec"), names)
         assert out.getvalue().splitlines() == PRINTED.findall(source), source
+    names.clear()
+    with catch_warnings():
+        simplefilter("ignore", ResourceWarning)  # a page leaves clients open
+        gc.collect()
