@@ -12,7 +12,7 @@ from app.parquet import plain
 from app.problems import Refused
 from app.rows import kind_of_value
 
-Row = tuple[Any, str, str | None, Any, np.ndarray | None]  # id, text, title, metadata, vector
+Row = tuple[Any, str, str | None, Any, np.ndarray | None, bool]  # id, text, title, metadata, vector, is it sound
 COLUMNS = ("id", "text", "title", "metadata", "vector")
 
 
@@ -49,10 +49,10 @@ def rows_of(batch: Any) -> Iterator[Row]:
     def values(name: str) -> list[Any]:
         return batch.column(name).to_pylist() if name in names else nothing
 
-    vectors = _vectors(batch.column("vector")) if "vector" in names else iter(nothing)
+    vectors = _vectors(batch.column("vector")) if "vector" in names else ((None, True) for _ in nothing)
     columns = (values("id"), values("text"), values("title"), values("metadata"), vectors)
-    for doc_id, text, title, metadata, vector in zip(*columns, strict=True):
-        yield doc_id, text or "", title, metadata, vector
+    for doc_id, text, title, metadata, (vector, sound) in zip(*columns, strict=True):
+        yield doc_id, text or "", title, metadata, vector, sound
 
 
 def metadata_of(cell: Any) -> Any:
@@ -66,19 +66,31 @@ def metadata_of(cell: Any) -> Any:
     return {name: value for name, inner in cell.items() if (value := plain(inner)) is not None}
 
 
-def _vectors(column: Any) -> Iterator[np.ndarray | None]:
-    """(n,) float32 each, None for null."""
-    numbers = column.values.to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is refused later
-        numbers = np.asarray(numbers, dtype=np.float32)  # a null among them is NaN
+def _vectors(column: Any) -> Iterator[tuple[np.ndarray | None, bool]]:
+    """(n,) float32 each, None for null, and whether it is finite and not zero for all that is known at once."""
     if hasattr(column, "offsets"):
         ends = column.offsets.to_numpy().tolist()
     else:
         width = column.type.list_size
-        ends = range(column.offset * width, (column.offset + len(column)) * width + 1, width)
+        ends = list(range(column.offset * width, (column.offset + len(column)) * width + 1, width))
+    numbers = column.values.slice(ends[0], ends[-1] - ends[0]).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is refused later
+        numbers = np.asarray(numbers, dtype=np.float32)  # a null among them is NaN
+    ends = [end - ends[0] for end in ends]
     absent = column.is_null().to_pylist() if column.null_count else [False] * len(column)
+    sound = _sound(numbers, ends)
     for place, start in enumerate(ends[:-1]):
-        yield None if absent[place] else numbers[start : ends[place + 1]]
+        yield (None if absent[place] else numbers[start : ends[place + 1]]), sound[place]
+
+
+def _sound(numbers: np.ndarray, ends: list[int]) -> list[bool]:
+    """Which vectors are finite and not zero: looked at together, since Python's lock is given up for each look."""
+    width = ends[-1] // max(len(ends) - 1, 1)
+    if not width or ends != list(range(0, ends[-1] + 1, width)):
+        return [False] * (len(ends) - 1)
+    largest = np.abs(numbers.reshape(-1, width)).max(axis=1)
+    found: list[bool] = ((largest > 0) & (largest < np.inf)).tolist()
+    return found
 
 
 def _errors(types: Any, schema: Any, dim: int) -> Iterator[dict[str, str]]:

@@ -43,11 +43,11 @@ class ArrowReader(Reader):
         yield from self._made(self._report.seen, row)
 
     def _document(self, value: Row) -> Document:
-        doc_id, text, title, metadata, vector = value
+        doc_id, text, title, metadata, vector, sound = value
         size = len(text) + len(title or "") + (len(metadata) if isinstance(metadata, str) else 0)
         if size > self._max_bytes:
             raise Refused("body-too-large", f"the texts have {size} characters, the limit is {self._max_bytes}")
-        return self._checked(Document(doc_id, text, title, metadata_of(metadata), vector))
+        return self._checked(Document(doc_id, text, title, metadata_of(metadata), vector, sound))
 
     def _id_of(self, value: Row) -> Any:
         return value[0]

@@ -30,7 +30,10 @@ def unit_rows(vectors: Iterable[np.ndarray], dim: int) -> np.ndarray:
     """(n, dim) float32 unit rows of n vectors, which need not be unit; raises InvalidVector."""
     if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.shape[1:] == (dim,):
         return normalise(vectors)  # what else is checked below holds already
-    rows = [check_vector(vector, dim) for vector in vectors]
+    rows = [_floats(vector) for vector in vectors]
+    for row in rows:
+        if row.shape != (dim,):
+            check_vector(row, dim)
     return normalise(np.stack(rows)) if rows else np.empty((0, dim), dtype=np.float32)
 
 
