@@ -85,9 +85,10 @@ class Documents:
             raise failure(error, self.path) or StoreUnavailable(f"writing {self.path} failed: {error}") from error
 
     @contextmanager
-    def reader(self, generation: int | None = None) -> Iterator[sqlite3.Connection]:
+    def reader(self, generation: int | None = None, moment: bool = True) -> Iterator[sqlite3.Connection]:
         """A read-only connection inside one read transaction: one consistent moment of the file.
 
+        Without `moment` every statement sees one of its own, none before that of the statement before it.
         Who brings rows of a view names its generation: raises ViewGone when the file is of another by now.
         Not to be nested: `close` waits for every connection, and one that waits for another would wait for ever.
         """
@@ -95,7 +96,8 @@ class Documents:
         try:
             if generation not in (None, self.generation):
                 raise ViewGone(f"the rows are of generation {self.generation} now, of {generation} before")
-            db.execute("BEGIN")
+            if moment:
+                db.execute("BEGIN")
             yield db
         except sqlite3.DatabaseError as error:
             raise failure(error, self.path) or StoreCorrupt(f"reading {self.path} failed: {error}") from error

@@ -221,7 +221,7 @@ def _unindex_metadata(db: sqlite3.Connection, old: Stored) -> None:
 
 
 def _chunks(values: Iterable[int] | Iterable[str]) -> Iterator[tuple[list[int | str], str]]:
-    listed = [int(value) if not isinstance(value, str) else value for value in values]
+    listed: list[int | str] = [*values]
     for start in range(0, len(listed), CHUNK):
         chunk = listed[start : start + CHUNK]
         yield chunk, ",".join("?" * len(chunk))

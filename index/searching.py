@@ -74,7 +74,9 @@ class Searcher:
         allowed = self._matching.allowed(view, node, query.exclude, strict)
         plan, rule = resolved(plan, calibration, allowed.count if allowed else view.rows)
         rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration, rule)
-        with self._documents.reader(view.generation) as db:
+        # Ids alone are one statement; where one is missing, `as_of` tells of all that was committed before it, too.
+        moment = not query.bare or node is not None
+        with self._documents.reader(view.generation, moment) as db:
             return [
                 results.answer(db, view, vector, query, plan, ranking, allowed, node, strict)
                 for vector, ranking in zip(unit, rankings, strict=True)

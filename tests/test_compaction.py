@@ -330,12 +330,12 @@ def test_a_search_that_began_before_gets_the_right_texts(tmp_path: Path) -> None
         reader = store._documents.reader
         swapped = threading.Event()
 
-        def late(generation: int | None = None) -> Any:
+        def late(*of: Any) -> Any:
             if threading.current_thread() is threading.main_thread() and not swapped.is_set():
                 swapped.set()
                 with ThreadPoolExecutor(1) as pool:
                     pool.submit(store.compact).result(20)
-            return reader(generation)
+            return reader(*of)
 
         store._documents.reader = late  # type: ignore[method-assign]
         assert seen(store) == before
@@ -366,7 +366,7 @@ def test_the_last_attempt_is_begun_again_too(tmp_path: Path, monkeypatch: pytest
         before, count = seen(store), store.count({"tags": "t1"})
         reader, calls = store._documents.reader, 0
 
-        def late(generation: int | None = None) -> Any:
+        def late(*of: Any) -> Any:
             nonlocal calls
             if threading.current_thread() is threading.main_thread():
                 calls += 1
@@ -374,7 +374,7 @@ def test_the_last_attempt_is_begun_again_too(tmp_path: Path, monkeypatch: pytest
                     pool.submit(store.write, [Document("other", f"{calls}")], {0: -QUERIES[0]}).result(20)
                 elif calls == ATTEMPTS:
                     assert pool.submit(store.compact).result(20)["erased"] > 0
-            return reader(generation)
+            return reader(*of)
 
         store._documents.reader = late  # type: ignore[method-assign]
         narrow = Query(limit=20, filter={"n": {"$gte": 3}, "tags": "t1"})
