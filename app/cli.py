@@ -14,6 +14,7 @@ from app.cli_compact import compact
 from app.cli_evaluate import evaluate
 from app.cli_export import export
 from app.cli_key import key
+from app.cli_mcp import mcp
 from app.cli_options import Arrow, DataDir, Folder, Form, Json, Mode, Url, expected_errors
 from app.cli_recall import recall
 from app.cli_repair import repair, verify
@@ -226,6 +227,7 @@ app.command()(export)
 app.command()(verify)
 app.command()(repair)
 app.command()(key)
+app.command()(mcp)
 app.command()(evaluate)
 app.command()(train)
 
