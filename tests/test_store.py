@@ -137,9 +137,10 @@ def test_an_answer_says_of_which_moment_it_is(store: Store) -> None:
     assert set(answer.timing_ms) == {"shortlist", "rerank", "documents"}
 
 
+@pytest.mark.parametrize("bare", [False, True], ids=["with text", "ids alone"])
 @pytest.mark.parametrize(("moves", "expected"), [(1, 10), (math.inf, 9)], ids=["once", "on and on"])
 def test_documents_that_move_during_a_search_are_searched_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch, moves: float, expected: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, moves: float, expected: int, bare: bool
 ) -> None:
     """What moved between the ranking and the reading is found at its new row; after some tries it is left out."""
     real, moved = funnel.search, count()
@@ -151,11 +152,12 @@ def test_documents_that_move_during_a_search_are_searched_again(
         return rankings
 
     monkeypatch.setattr(funnel, "search", search_then_move)
-    hits = store.search(V[0], Query(limit=10, exact=True))[0].hits
+    query = Query(limit=10, exact=True, with_text=not bare, with_metadata=not bare)
+    hits = store.search(V[0], query)[0].hits
     assert len(hits) == expected
     assert (hits[0].doc_id == "d00000") == (moves == 1)
     if moves == 1:
-        assert hits[0].text == "moved 0"
+        assert hits[0].text == (None if bare else "moved 0")
 
 
 @pytest.mark.parametrize("options", [FLAT, GRAPH, StoreOptions(storage="int8")], ids=["flat", "hnsw", "int8"])
