@@ -59,7 +59,7 @@ class View:
     def prefix(self, query: np.ndarray) -> tuple[np.ndarray, float]:
         """The (prefix_dim,) float32 prefix of a (dim,) unit query, and its norm before it was normalised."""
         turned = self.turned(query[None])
-        norm = float(np.linalg.norm(turned[0]))
+        norm = float(np.sqrt(turned[0] @ turned[0]))  # in half of the time of np.linalg.norm
         return unit(turned)[0], norm
 
     def prefixes(self, full: np.ndarray) -> np.ndarray:
