@@ -2,8 +2,10 @@
 
 import gzip
 import json
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,21 +33,36 @@ def write(path: Path, rows: list[dict[str, str]]) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def run(tmp_path: Path, script: str, *arguments: str) -> dict[str, object]:
-    """Run a script in an empty folder and return the results that it stored."""
-    out = tmp_path / "results.json"
-    command = [sys.executable, SCRIPTS / script, *arguments, "--out", out]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+Run = Callable[..., dict[str, object]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a script in an empty folder and returns the results that it stored.
+
+    As __main__ of this process, which has imported torch and transformers already: in one of its own they are most
+    of the time.
+    """
+    monkeypatch.chdir(tmp_path)
+    return partial(main, monkeypatch, tmp_path / "results.json")
+
+
+def main(monkeypatch: pytest.MonkeyPatch, out: Path, script: str, *arguments: str) -> dict[str, object]:
+    monkeypatch.setattr(sys, "argv", [script, *arguments, "--out", str(out)])
+    try:
+        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
     results: dict[str, object] = json.loads(out.read_text())
     assert results["command"]
     assert results["versions"]
     return results
 
 
-def test_dimensions_are_evaluated(tmp_path: Path, data: Path) -> None:
+def test_dimensions_are_evaluated(run: Run, tmp_path: Path, data: Path) -> None:
     """Results with their origin; a shortlist that covers the collection agrees with exact search; vectors are kept."""
-    results = run(tmp_path, "evaluate_dimensions.py", str(data / "topics"), "--no-baselines", "--widths", "64")
+    results = run("evaluate_dimensions.py", str(data / "topics"), "--no-baselines", "--widths", "64")
     model = results["collections"]["topics"]["models"]["bundled"]  # type: ignore[index]
     assert results["versions"]["ir-measures"]  # type: ignore[index]
     assert [row["width"] for row in model["widths"]] == [768, 64]
@@ -55,26 +72,24 @@ def test_dimensions_are_evaluated(tmp_path: Path, data: Path) -> None:
 
 
 @pytest.mark.long
-def test_latency_is_measured(tmp_path: Path, data: Path) -> None:
+def test_latency_is_measured(run: Run, tmp_path: Path, data: Path) -> None:
     """A real server is asked by vector and by text."""
-    results = run(
-        tmp_path, "benchmark_latency.py", "--data", str(data), "--sizes", "60", "--queries", "8", "--warm-up", "2"
-    )
+    results = run("benchmark_latency.py", "--data", str(data), "--sizes", "60", "--queries", "8", "--warm-up", "2")
     (size,) = results["sizes"]  # type: ignore[misc]
     assert size["recall@10"] == 1.0
     assert size["text_in_ms"]["embed"]["p50"] > 0
 
 
 @pytest.mark.long
-def test_ingest_is_measured(tmp_path: Path, data: Path) -> None:
+def test_ingest_is_measured(run: Run, tmp_path: Path, data: Path) -> None:
     """The command line fills a real server, and a plain encode of the same texts is timed beside it."""
     corpus = str(data / "topics" / "corpus.jsonl.gz")
-    results = run(tmp_path, "benchmark_ingest.py", corpus, "--parts", "2", "--bare", "1")
+    results = run("benchmark_ingest.py", corpus, "--parts", "2", "--bare", "1")
     assert results["documents"] == 64
     assert results["ratio_to_bare_encode"]["mean"] > 0  # type: ignore[index]
 
 
-def test_what_adapting_brings_is_measured(tmp_path: Path) -> None:
+def test_what_adapting_brings_is_measured(run: Run, tmp_path: Path) -> None:
     """On a raw model: shortlists with and without a rotation for documents and titles, and exact answers that stay."""
     folder = tmp_path / "data" / "topics"
     folder.mkdir(parents=True)
@@ -84,7 +99,7 @@ def test_what_adapting_brings_is_measured(tmp_path: Path) -> None:
     ]
     write(folder / "corpus.jsonl.gz", rows)
     options = ("--models", "minilm", "--collection", "topics", "--queries", "20", "--steps", "2")
-    results = run(tmp_path, "evaluate_adapt.py", "--data", str(tmp_path / "data"), *options)
+    results = run("evaluate_adapt.py", "--data", str(tmp_path / "data"), *options)
     found = results["models"]["minilm"]  # type: ignore[index, call-overload]
     assert found["applied"]["exact results and scores identical"]
     assert found["applied"]["identical after undo"]
