@@ -1,10 +1,16 @@
 """What several test files ask for by name."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Threads of products sleep while they wait for each other, here and in what tests start: beside other work they would
+# spin on the core that those they wait for need. Both are read when torch, FAISS or numpy is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 ticks, the least
 
 # Examples take as long as the machine needs, and fixtures are made for all of them.
 settings.register_profile(
