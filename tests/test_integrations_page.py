@@ -8,7 +8,7 @@ import pytest
 from cli_runner import serving
 from python_pages import ROOT, blocks, run
 
-NEEDED = {"OpenAI": "openai", "LangChain": "langchain_core", "MCP": "mcp"}
+NEEDED = {"OpenAI": "openai", "LangChain": "langchain_core", "LlamaIndex": "llama_index", "MCP": "mcp"}
 
 
 @pytest.mark.parametrize("heading", NEEDED)
