@@ -220,7 +220,8 @@ def test_the_description_is_true(client: TestClient) -> None:
                 if status[0] in "45d" and status != "default":
                     assert list(answer["content"]) == ["application/problem+json"], (path, status)
     ingest = document["paths"]["/ingest"]["post"]
-    assert set(ingest["requestBody"]["content"]) == {"application/json", "application/x-ndjson"}
+    kinds = {"application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"}
+    assert set(ingest["requestBody"]["content"]) == kinds
     assert set(ingest["responses"]["200"]["content"]) == {"application/json", "application/x-ndjson"}
     search = document["components"]["schemas"]["SearchRequest"]
     assert search["additionalProperties"] is False
