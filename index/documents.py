@@ -20,7 +20,8 @@ BOTH = "FROM documents d LEFT JOIN documents i USING (doc_id)"  # the table, and
 FIELDS = "d.title, d.text, d.metadata, d.content_hash, d.document_hash"  # what the hashes are over, and the hashes
 WHOLE = "row, doc_id, title, text, metadata, content_hash, document_hash"
 INSERT = f"INSERT INTO documents ({WHOLE}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-CHUNK = 500  # ids or rows asked for, or records stored, by a statement
+CHUNK = 500  # ids or rows asked for by a statement
+TOGETHER = 1_024  # records stored by a statement; prepared, it takes half a megabyte
 JOINED = 10_000_000  # rows listed in one text, of which SQLite allows a gigabyte
 FEW = 10_000  # matches whose ids are read and sorted rather than met in order of id
 
@@ -205,11 +206,17 @@ def index_metadata(db: sqlite3.Connection, fresh: Iterable[tuple[int, Iterable[E
 
 
 def _insert_all(db: sqlite3.Connection, into: str, records: Sequence[tuple[Any, ...]]) -> None:
-    """Many records a statement: Python's lock is given up, and waited for, once for each of these."""
-    for start in range(0, len(records), CHUNK):
-        chunk = records[start : start + CHUNK]
+    """Many records a statement: Python's lock is given up, and waited for, once for each of these.
+
+    Their numbers are powers of two, so that few statements are kept prepared.
+    """
+    start = 0
+    while left := len(records) - start:
+        step = min(TOGETHER, 1 << left.bit_length() - 1)
+        chunk = records[start : start + step]
         marks = f"({','.join('?' * len(chunk[0]))})"
-        db.execute(f"{into} VALUES {','.join([marks] * len(chunk))}", list(itertools.chain.from_iterable(chunk)))
+        db.execute(f"{into} VALUES {','.join([marks] * step)}", list(itertools.chain.from_iterable(chunk)))
+        start += step
 
 
 def _unindex_metadata(db: sqlite3.Connection, old: Stored) -> None:

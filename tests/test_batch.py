@@ -174,3 +174,13 @@ def test_an_unknown_mode_is_refused(store: Store) -> None:
     for call in (lambda: store.changed([], "replace"), lambda: store.write([], {}, "replace")):
         with pytest.raises(InvalidInput, match="upsert, insert_only, update_only, got 'replace'"):
             call()
+
+
+def test_many_documents_of_one_write_are_stored_whatever_their_number(store: Store) -> None:
+    """Also those that the same write replaces: each is where its vector is, and is found by its metadata."""
+    vectors = unit_vectors(2_600, seed=3)
+    documents = [Document(f"d{n % 2_500}", "", metadata={"n": n}, vector=vectors[n]) for n in range(2_600)]
+    assert statuses(store, documents, {}).count("created") == 2_500
+    assert [store.count({"n": n}) for n in (0, 99, 100, 2_499, 2_500, 2_599)] == [0, 0, 1, 1, 1, 1]
+    for name, number in (("d0", 2_500), ("d99", 2_599), ("d100", 100), ("d2499", 2_499)):
+        assert np.allclose(store.vector_of(name), vectors[number], atol=1e-6)
