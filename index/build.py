@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import count
 from sqlite3 import Connection
 
 import faiss
 import numpy as np
 
 from index import bits
-from index.coding import make_older
+from index.encoding import trained
 from index.integrity import read_block
 from index.matrices import Matrices
 from index.matryoshka import turned, unit
@@ -43,20 +42,21 @@ class Build:
         faiss.omp_set_num_threads(1)  # in this thread; the other cores answer searches
         self.live = self.view
         space = fitted(self.view.space, self.rotation)
-        empty = Shortlist.empty(space.prefix_dim, self.view.rows + CATCH_UP)
+        empty = Shortlist.empty(space.prefix_dim, CATCH_UP)
         self.view = replace(self.view, space=space, rotation=self.rotation, shortlist=empty)
 
     def run(self, newest: Callable[[], View]) -> None:
         """Read the rows of the view, make a graph or codes if there are to be any, then catch up with commits since."""
-        encode = self._encodes()
-        total = self.total = self.live.rows * (2 if encode else 1)
-        self.read(self.live, total)
+        total = self.total = self.live.rows
+        if self._encodes():
+            self._encode()
+        else:
+            self.view = replace(self.view, shortlist=Shortlist.empty(self.view.space.prefix_dim, total + CATCH_UP))
+            self.read(self.live, total)
         if self.rotation is not None:
             energy = self.energy / self.norm if self.norm else 0.0
             self.rotation = replace(self.rotation, energy=energy)
             self.view = replace(self.view, rotation=self.rotation)
-        if encode:
-            self._encode(total)
         self.catch_up(newest)
 
     def catch_up(self, newest: Callable[[], View]) -> None:
@@ -94,11 +94,12 @@ class Build:
             if stoppable:
                 self.check_open()
             stop = min(start + BLOCK, source.rows)
-            self._add(source, start, stop, first=total > 0)
+            rows = self._prefixes(source, start, stop, first=total > 0)
+            self.view = replace(self.view, shortlist=self.view.shortlist.appended(rows))
             if total:
                 self.progress(stop, total)
 
-    def _add(self, source: View, start: int, stop: int, first: bool) -> None:
+    def _prefixes(self, source: View, start: int, stop: int, first: bool) -> np.ndarray:
         prefetch_range(source.matrix, start, stop)
         full = read_block(source, start, stop)
         rows = turned(full, self.view.space.prefix_dim, self.rotation.matrix if self.rotation else None)
@@ -106,7 +107,7 @@ class Build:
             alive = bits.between(source.live, start, stop)
             self.energy += float(np.square(rows[alive], dtype=np.float64).sum())
             self.norm += float(np.square(full[alive], dtype=np.float64).sum())
-        self.view = replace(self.view, shortlist=self.view.shortlist.appended(unit(rows)))
+        return unit(rows)
 
     def _encodes(self) -> bool:
         """As the live first stage, or as the merger would soon make it."""
@@ -115,17 +116,12 @@ class Build:
         tail = Shortlist(1, self.live.rows, np.empty((self.live.rows, 0), dtype=np.float32))
         return self.live.shortlist.older is not None or due(replace(self.view, shortlist=tail), self.options)
 
-    def _encode(self, total: int) -> None:
-        rows = self.view.shortlist.tail
-        older = make_older(rows, chosen_codes(self.options, self.live))
-        done = count(len(rows), max(older.add_slice, len(rows) // 64))
-
-        def between_slices() -> bool:
+    def _encode(self) -> None:
+        """The rows of the view, encoded as they are read: nothing holds all prefixes as floats."""
+        older = trained(self.view, chosen_codes(self.options, self.live), self.total)
+        for start in range(0, self.total, BLOCK):
             self.check_open()
-            self.progress(min(next(done), total), total)
-            return False
-
-        extended = older.extended(rows, between_slices)
-        assert extended is not None  # it is stopped by an exception
-        self.progress(total, total)
-        self.view = replace(self.view, shortlist=self.view.shortlist.with_older(extended))
+            stop = min(start + BLOCK, self.total)
+            older.add(self._prefixes(self.live, start, stop, first=True))
+            self.progress(stop, self.total)
+        self.view = replace(self.view, shortlist=self.view.shortlist.with_older(older))

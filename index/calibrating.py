@@ -1,5 +1,6 @@
 """Makes a calibration: exact search for every query, then descents whose outcome is known, then what they teach."""
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,7 +28,6 @@ STAND_IN = 1.15  # caution where stored documents stand in for queries
 FILTERED = 500  # queries that are also asked under each filter
 NARROWEST = 4  # a filter that lets fewer than so many times k rows pass is answered exactly anyway
 AT_ONCE = 16  # queries of an exact scan: a block of it takes some milliseconds, which is what a search may wait
-DEPTHS = (1.0, 2.0, 4.0)  # efSearch over the rows kept
 DEEP_ENOUGH = 0.98  # recall of a graph's own order, beyond which more depth is not worth its time
 BLOCK = 65_536  # prefixes scored at a time
 PROBED, PROBE = 64, 256  # queries and rows that the depth is chosen by
@@ -77,7 +77,7 @@ def identity(view: View) -> dict[str, Any]:
         "prefix_dim": view.space.prefix_dim,
         "rotation": view.rotation.checksum if view.rotation else None,
         "query_map": view.query_map.checksum if view.query_map else None,
-        "first_stage": older.codes if older else "flat",
+        "first_stage": older.order if older else "flat",
         "storage": view.codec.name,
     }
 
@@ -192,22 +192,26 @@ class _Work:
 
 
 def _depth(view: View, queries: np.ndarray, between: Callable[[], None]) -> float:
-    """The least depth at which the graph's order is that of a scan, nearly."""
-    if view.shortlist.exhaustive:
-        return DEPTHS[0]
+    """The least depth at which the order of a graph, or of lists, is that of a scan, nearly."""
+    older = view.shortlist.older
+    if older is None or older.exhaustive:
+        return 1.0
     keep = min(PROBE, view.rows)
-    found: dict[float, list[float]] = {depth: [] for depth in DEPTHS}
+    found: dict[float, list[float]] = {depth: [] for depth in older.depths}
     for prefix in view.prefixes(queries):
-        truth = set(best(np.arange(view.rows), _scores(view, prefix), keep)[0].tolist())
-        for depth in DEPTHS:
+        truth = set(_scanned(view, prefix, keep).tolist())
+        for depth in older.depths:
             rows = first_stage(view, prefix, keep, None, depth)[0]
             found[depth].append(len(truth.intersection(rows.tolist())) / keep)
         between()
-    return next((depth for depth in DEPTHS if np.mean(found[depth]) >= DEEP_ENOUGH), DEPTHS[-1])
+    return next((depth for depth in older.depths if np.mean(found[depth]) >= DEEP_ENOUGH), older.depths[-1])
 
 
-def _scores(view: View, prefix: np.ndarray) -> np.ndarray:
-    """Of every row, in blocks: the prefixes of a graph are copied when they are read."""
+def _scanned(view: View, prefix: np.ndarray, keep: int) -> np.ndarray:
+    """The best rows of all, in blocks: the prefixes of a graph are copied when they are read."""
+    if view.shortlist.packed:
+        return view.shortlist.search(prefix, keep, math.inf, None)[0]
     starts = range(0, view.rows, BLOCK)
     blocks = (np.arange(start, min(start + BLOCK, view.rows)) for start in starts)
-    return np.concatenate([view.shortlist.scores(prefix, block) for block in blocks])
+    scores = np.concatenate([view.shortlist.scores(prefix, block) for block in blocks])
+    return best(np.arange(view.rows), scores, keep)[0]

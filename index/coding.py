@@ -11,6 +11,7 @@ from index.older import Older, checksum
 from index.options import PACKED
 from index.packed import Packed
 
+TABLES = 1 << 26  # bytes that FAISS thinks lists might want for tables, which ours do not have
 KINDS: dict[type, type[Older]] = {
     faiss.IndexHNSWFlat: Graph,
     faiss.IndexHNSWSQ: Graph,
@@ -18,9 +19,9 @@ KINDS: dict[type, type[Older]] = {
 }
 
 
-def make_older(training: np.ndarray, codes: str) -> Older:
-    """Codes of no rows; (n, prefix_dim) float32 `training` rows set their ranges."""
-    return Packed.empty(training) if codes == PACKED else Graph.empty(training, codes)
+def make_older(training: np.ndarray, codes: str, rows: int) -> Older:
+    """Codes of no rows, for as many as will come; (n, prefix_dim) float32 `training` rows set their ranges."""
+    return Packed.empty(training, rows) if codes == PACKED else Graph.empty(training, codes)
 
 
 def load_older(path: Path, expected: int) -> Older:
@@ -31,7 +32,8 @@ def load_older(path: Path, expected: int) -> Older:
         raise StoreCorrupt(f"cannot read {path}: {error.strerror}") from None
     if actual != expected:
         raise StoreCorrupt(f"{path} does not match its checksum: expected {expected}, found {actual}")
-    faiss.set_deserialization_vector_byte_limit(path.stat().st_size)  # no vector in it is longer than the whole
+    longest = max(path.stat().st_size, TABLES)  # no vector in it is longer than the whole
+    faiss.set_deserialization_vector_byte_limit(longest)
     try:
         index = faiss.read_index(str(path))
     except (RuntimeError, MemoryError) as error:

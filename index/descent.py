@@ -112,7 +112,7 @@ class Descent:
         self._corrects = corrects and not view.shortlist.packed  # an order of wide codes leaves little to correct
         self._corrected_at = CORRECTED_FROM
         self.strategy = "none"
-        pool = POOL if view.shortlist.exhaustive else 1
+        pool = POOL if view.shortlist.exhaustive or view.shortlist.packed else 1
         self._pending, self._pending_scores = self._next(pool * CORRECTED_FROM)
         self.rows = np.empty(0, dtype=np.int64)
         self.scores = np.empty(0, dtype=np.float32)

@@ -1,15 +1,9 @@
 """The first stage over one view: the best prefixes among the rows that a filter lets pass."""
 
-import math
-
 import numpy as np
 
 from index.allowed import Allowed
-from index.shortlist import SCAN_RATIO
 from index.view import View
-
-# A graph that may return a share s of its rows has to look at keep / s of them, about 1.8 us each; gathering
-# and scoring a row of the subset takes about 30 ns. So scanning m rows is cheaper while m^2 < 60 keep rows.
 
 
 def first_stage(
@@ -17,27 +11,31 @@ def first_stage(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Rows (int64) and inner products (float32) of the best `keep` prefixes, best first, and how the filter was met.
 
-    `prefix` is any (prefix_dim,) float32 direction. `depth` is the graph's efSearch as a multiple of what is kept.
+    `prefix` is any (prefix_dim,) float32 direction. `depth` is how deep a graph or lists are looked into, as a
+    multiple of what they would choose.
     """
-    shortlist = view.shortlist
+    shortlist, older = view.shortlist, view.shortlist.older
     matching = allowed.count if allowed else view.rows
     if keep >= matching:
         rows = allowed.positions if allowed else np.arange(view.rows)
         return (*shortlist.scan(prefix, keep, rows), "exact_subset" if allowed else "none")
-    if allowed is None:
-        return (*shortlist.search(prefix, keep, math.ceil(depth * keep), None), "none")
-    if _masks(view, allowed.count):
-        return (*shortlist.search(prefix, keep, keep, allowed.packed), "exact_subset")
-    if not shortlist.exhaustive and allowed.count**2 > SCAN_RATIO * keep * view.rows:
-        looked_at = math.ceil(depth * keep * view.rows / allowed.count)
+    if older is None or older.exhaustive:
+        if allowed is None or _masks(view, matching):
+            packed = allowed.packed if allowed else None
+            return (*shortlist.search(prefix, keep, keep, packed), "exact_subset" if allowed else "none")
+    elif allowed is None:
+        return (*shortlist.search(prefix, keep, older.depth(keep, depth, matching, view.rows), None), "none")
+    elif not older.better_scanned(keep, matching, view.rows):
+        looked_at = older.depth(keep, depth, matching, view.rows)
         rows, scores = shortlist.search(prefix, keep, looked_at, allowed.packed)
         if len(rows) == keep:
             return rows, scores, "in_graph"
+    assert allowed is not None
     return (*shortlist.scan(prefix, keep, allowed.positions), "exact_subset")
 
 
 def compared(view: View, keep: int, allowed: Allowed | None, strategy: str) -> int | None:
-    """How many prefixes such a first stage compared, `strategy` being its answer; None where a graph chose them."""
+    """How many prefixes such a first stage compared, `strategy` being its answer; None where others chose them."""
     matching = allowed.count if allowed else view.rows
     if keep >= matching:
         return matching

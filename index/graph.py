@@ -4,6 +4,8 @@ FAISS reallocates while adding and allocates a lock per node on every call, so t
 lock would stall searches.
 """
 
+import math
+
 import faiss
 import numpy as np
 
@@ -13,6 +15,9 @@ from index.scan import products
 LINKS = 16  # M: 64-dimension vectors gain nothing from more (PERFORMANCE: section 6)
 BUILD_DEPTH = 100  # efConstruction
 ADD_SLICE = 8_192  # rows added between two looks at `stop`
+# A graph looks at a row in about 1.8 us, a scan in 30 ns: what looks at one row in 60 had better scan all of them. A
+# graph that may return a share s of its rows has to look at keep / s of them.
+SCAN_RATIO = 60
 CODES = ("float32", "int8")
 
 
@@ -20,8 +25,9 @@ class Graph(Older):
     """Approximate first stage: inner product of unit prefixes, stored as float32 or int8."""
 
     kind = "hnsw"
-    exhaustive = False
     add_slice = ADD_SLICE
+    exhaustive = False
+    depths = 1.0, 2.0, 4.0  # efSearch over the rows kept
     _index: faiss.IndexHNSW
 
     @classmethod
@@ -59,8 +65,16 @@ class Graph(Older):
             self._storage.codes.size() + 4 * hnsw.neighbors.size() + 8 * hnsw.offsets.size() + 4 * hnsw.levels.size()
         )
 
-    def _parameters(self, depth: int) -> faiss.SearchParameters:
-        return faiss.SearchParametersHNSW(efSearch=depth)
+    def depth(self, keep: int, depth: float, matching: int, rows: int) -> int:
+        """See `Older`: rows looked at, at least (efSearch)."""
+        return math.ceil(depth * keep * rows / matching)
+
+    def better_scanned(self, keep: int, matching: int, rows: int) -> bool:
+        """See `Older`: while m^2 < 60 keep rows; both costs were measured."""
+        return matching**2 <= SCAN_RATIO * keep * rows
+
+    def _parameters(self, depth: float) -> faiss.SearchParameters:
+        return faiss.SearchParametersHNSW(efSearch=int(depth))
 
     def scores(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """See `Older`."""

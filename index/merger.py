@@ -134,7 +134,7 @@ def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Olde
         return older.extended(rows, stop)
     if older is not None:  # the collection has outgrown float32: build anew
         rows = np.concatenate([older.prefixes(slice(None)), rows])
-    return make_older(rows, codes).extended(rows, stop)
+    return make_older(rows, codes, len(rows)).extended(rows, stop)
 
 
 def chosen_codes(options: StoreOptions, view: View) -> str:

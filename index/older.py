@@ -18,8 +18,8 @@ class Older(ABC):
     """Prefixes of rows 0 .. rows-1; position = row."""
 
     kind: ClassVar[str]  # the word of StoreOptions.shortlist_index
-    exhaustive: ClassVar[bool]  # whether a search compares every row
     add_slice: ClassVar[int]  # rows added between two looks at `stop`
+    depths: ClassVar[tuple[float, ...]]  # that a calibration chooses from; the first one is the least
 
     def __init__(self, index: faiss.Index) -> None:
         self._index = index
@@ -28,6 +28,16 @@ class Older(ABC):
     @abstractmethod
     def codes(self) -> str:
         """How the prefixes are stored."""
+
+    @property
+    @abstractmethod
+    def exhaustive(self) -> bool:
+        """Whether a search compares every row."""
+
+    @property
+    def order(self) -> str:
+        """Recall that was measured with another order of the same rows means nothing."""
+        return self.codes
 
     @property
     @abstractmethod
@@ -49,43 +59,54 @@ class Older(ABC):
         """Bytes of RAM of all rows."""
         return self.rows * self.row_bytes
 
+    @abstractmethod
+    def depth(self, keep: int, depth: float, matching: int, rows: int) -> float:
+        """What `search` takes to keep so many of `matching` of so many rows, `depth` times as deep as it would."""
+
+    @abstractmethod
+    def better_scanned(self, keep: int, matching: int, rows: int) -> bool:
+        """Whether the rows that match a filter had better be compared by themselves."""
+
+    def add(self, prefixes: np.ndarray) -> None:
+        """Take in more rows: for its maker, before anybody searches it."""
+        self._index.add(prefixes)
+
     def extended(self, prefixes: np.ndarray, stop: Callable[[], bool] = lambda: False) -> Self | None:
         """A copy with more rows at its end, or None when `stop` says so in between."""
-        index = faiss.clone_index(self._index)
+        copy = self._cloned()
+        return copy if copy._added(prefixes, stop) else None
+
+    def _cloned(self) -> Self:
+        return type(self)(faiss.clone_index(self._index))
+
+    def _added(self, prefixes: np.ndarray, stop: Callable[[], bool]) -> bool:
         step = max(self.add_slice, len(prefixes) // 64)
         for start in range(0, len(prefixes), step):
             if stop():
-                return None
-            index.add(prefixes[start : start + step])
-        return type(self)(index)
+                return False
+            self.add(prefixes[start : start + step])
+        return True
 
     def search(
-        self, query: np.ndarray, keep: int, depth: int, allowed: np.ndarray | None
+        self, query: np.ndarray, keep: int, depth: float, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows (int64) and scores (float32) of up to `keep` best prefixes, best first.
 
-        `depth` is how many rows a graph looks at, at least; `allowed` is a packed bitmap of rows, None when every row
-        may be found.
+        `depth` is that of `depth()`, which one that compares all rows has no use for; `allowed` is a packed bitmap of
+        rows, None when every row may be found.
         """
         if not self.rows:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         plain = self.exhaustive and allowed is None  # it needs no parameters, which take 15 us to make
-        parameters = None if plain else self._limited(max(depth, keep), allowed)
+        parameters = None if plain else masked(self._parameters(max(depth, keep)), allowed)
         asked = np.ascontiguousarray(query[None], dtype=np.float32)
         (scores,), (rows,) = self._index.search(asked, min(keep, self.rows), params=parameters)
         found = rows >= 0
         return rows[found], scores[found]
 
-    def _limited(self, depth: int, allowed: np.ndarray | None) -> faiss.SearchParameters:
-        parameters = self._parameters(depth)
-        if allowed is not None:
-            parameters.sel = selector = faiss.IDSelectorBitmap(allowed)
-            parameters.referenced_objects = [selector, allowed]
-        return parameters
-
     @abstractmethod
-    def _parameters(self, depth: int) -> faiss.SearchParameters:
-        """Those of a search that looks at so many rows, at least."""
+    def _parameters(self, depth: float) -> faiss.SearchParameters:
+        """Those of a search of this depth."""
 
     @abstractmethod
     def scores(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -105,6 +126,14 @@ class Older(ABC):
         with path.open("rb") as file:
             os.fsync(file.fileno())
         return checksum(path)
+
+
+def masked(parameters: faiss.SearchParameters, allowed: np.ndarray | None) -> faiss.SearchParameters:
+    """The same, of a search that may find the rows of a packed bitmap only."""
+    if allowed is not None:
+        parameters.sel = selector = faiss.IDSelectorBitmap(allowed)
+        parameters.referenced_objects = [selector, allowed]
+    return parameters
 
 
 def checksum(path: Path) -> int:

@@ -15,6 +15,7 @@ from index.codec import Codec, stored_codec
 from index.database import Documents, peek
 from index.documents import live_mask
 from index.drift import energy_of
+from index.encoding import trained
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.graph import Graph
 from index.integrity import read_block
@@ -22,9 +23,9 @@ from index.layout import Layout, acquire_lock
 from index.log_file import check_log_file
 from index.making import make_documents
 from index.matrices import Matrices, load_matrices
-from index.merger import load_snapshot
+from index.merger import due, load_snapshot
 from index.older import Older
-from index.options import StoreOptions
+from index.options import PACKED, StoreOptions
 from index.rotation import check_prefix, fitted
 from index.shortlist import Shortlist
 from index.space import Space
@@ -157,10 +158,25 @@ def _shortlist(layout: Layout, state: State, view: View, options: StoreOptions) 
             shortlist, saved = shortlist.with_older(older), older.rows
     if state.rows - shortlist.rows > BLOCK:
         log.info("making the prefixes of %d rows again", state.rows - shortlist.rows)
+    if options.codes == PACKED and due(_unread(view, shortlist), options):
+        shortlist = shortlist.with_older(_packed(view, shortlist.older))
     for start in range(shortlist.rows, state.rows, BLOCK):
-        full = read_block(view, start, min(start + BLOCK, state.rows))
-        shortlist = shortlist.appended(view.prefixes(full))
+        shortlist = shortlist.appended(view.prefixes(read_block(view, start, min(start + BLOCK, state.rows))))
     return shortlist, saved
+
+
+def _unread(view: View, shortlist: Shortlist) -> View:
+    """The view as if the rows that the snapshot leaves were in the tail."""
+    tail = np.empty((view.rows - shortlist.rows, 0), dtype=np.float32)
+    return replace(view, shortlist=Shortlist(0, view.rows, tail, shortlist.older))
+
+
+def _packed(view: View, older: Older | None) -> Older:
+    """All rows of the view packed as they are read: as floats they would take ten times the room."""
+    older = older or trained(view, PACKED, view.rows)
+    for start in range(older.rows, view.rows, BLOCK):
+        older.add(view.prefixes(read_block(view, start, min(start + BLOCK, view.rows))))
+    return older
 
 
 def _remeasured(view: View, before: Space) -> View:

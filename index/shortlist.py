@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from index.bits import between, unpack
-from index.graph import Graph
+from index.graph import SCAN_RATIO, Graph
 from index.older import Older
+from index.packed import Packed
 from index.scan import best, products, top
 
 MIN_TAIL = 1_024
-# A graph looks at a row in about 1.8 us, a scan in 30 ns: what looks at one row in 60 had better scan all of them.
-SCAN_RATIO = 60
 SCANNED_FROM = 50_000  # rows of a graph; a smaller one answers soon enough either way
 
 
@@ -40,13 +39,13 @@ class Shortlist:
 
     @property
     def packed(self) -> bool:
-        """Whether all older rows are compared by rounded codes."""
-        return self.older is not None and self.older.exhaustive
+        """Whether older rows are compared by rounded codes."""
+        return self.older is not None and self.older.kind == Packed.kind
 
     @property
     def exhaustive(self) -> bool:
         """Whether a search compares every row, if only rounded."""
-        return self.older is None or self.packed
+        return self.older is None or self.older.exhaustive
 
     @property
     def tail(self) -> np.ndarray:
@@ -76,12 +75,12 @@ class Shortlist:
         return Shortlist(self.dim, max(self.rows, older.rows), buffer, older)
 
     def search(
-        self, query: np.ndarray, keep: int, depth: int, allowed: np.ndarray | None
+        self, query: np.ndarray, keep: int, depth: float, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows (int64) and prefix scores (float32) of the `keep` best rows, best first.
 
         `query` is a (dim,) unit prefix, `allowed` a packed bitmap of the rows that may be found (None: all),
-        `depth` a graph's efSearch. Exact over the tail; approximate over a graph, which is scanned instead where
+        `depth` that of `Older.depth`. Exact over the tail; approximate over a graph, which is scanned instead where
         it is large and so much of it would be looked at that a scan is quicker; by rounded scores over packed codes.
         """
         scores = self._graph_scores(query, depth)
@@ -114,7 +113,7 @@ class Shortlist:
             parts.insert(0, self.older.prefixes(rows[:split]))
         return np.concatenate(parts)
 
-    def _graph_scores(self, query: np.ndarray, depth: int) -> np.ndarray | None:
+    def _graph_scores(self, query: np.ndarray, depth: float) -> np.ndarray | None:
         """Of every row of a graph that had better be scanned."""
         deep = self.older_rows >= SCANNED_FROM and SCAN_RATIO * depth > self.older_rows
         return self.older.all_scores(query) if deep and isinstance(self.older, Graph) else None

@@ -11,6 +11,7 @@ from index import calibrating
 from index.calibrating import Asked, calibrate, filtered
 from index.calibration import Calibration
 from index.errors import InvalidInput
+from index.graph import Graph
 from index.learning import fitted_on
 from index.options import StoreOptions
 from index.space import Space
@@ -76,7 +77,7 @@ def test_dead_rows_are_not_looked_for(tmp_path: Path) -> None:
 def test_a_graph_is_searched_as_deep_as_it_needs() -> None:
     """efSearch is chosen with the shortlist, and stored with it."""
     told = made(view_of(ROWS, in_graph=400), asked_of(QUERIES))
-    assert told.depth in calibrating.DEPTHS
+    assert told.depth in Graph.depths
     assert told.identity["first_stage"] == "float32"
     curve = told.buckets[2].curves[1.0]
     assert curve.recall[-1] >= 0.99

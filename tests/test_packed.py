@@ -26,7 +26,7 @@ QUERIES = unit_vectors(20, 64, seed=4)
 @pytest.fixture(scope="module")
 def packed() -> Packed:
     """All rows of P."""
-    made = make_older(P, CODES).extended(P)
+    made = make_older(P, CODES, ROWS).extended(P)
     assert isinstance(made, Packed)
     return made
 
