@@ -16,6 +16,7 @@ from app.problems import PROBLEMS, respond
 
 PROBES = ("/livez", "/readyz")  # asked by whatever name and as often as an orchestrator likes; they hold no data
 SAFE = ("GET", "HEAD", "OPTIONS")
+FILES = "/page/"  # a browser asks for all of them at once; they are small, and hold no data
 
 
 class Denied(Exception):
@@ -80,7 +81,7 @@ class Guard:
             raise Denied("forbidden", detail, {"www-authenticate": challenge})
 
     def _check_rate(self, scope: Scope, key: Key | None) -> None:
-        if (rate := self._access.rate) is None:
+        if (rate := self._access.rate) is None or scope["path"].startswith(FILES):
             return
         client = scope.get("client")
         caller = (key.kind, key.number) if key else client and client[0]

@@ -17,7 +17,7 @@ from app.trim import give_back
 
 ALWAYS = ("/livez", "/metrics")  # answered under any load
 READY = "/readyz"
-OPEN = ("/docs", "/openapi.json", "/problems")  # need no key: who reads them slowly must not take the places of others
+OPEN = ("/page/", "/docs", "/openapi.json", "/problems")  # need no key: slow readers must not take others' places
 CLOSE = (b"connection", b"close")
 SLACK = 1 << 20  # what comes beyond the largest body before it is refused
 PACE = 4_096  # bytes a second that a body brings at least, in the long run

@@ -58,6 +58,8 @@ def test_each_key_has_a_rate_of_its_own(tmp_path: Path) -> None:
         assert "0.01 requests a second" in assert_problem(answers[-1], 429, "rate-limited")["detail"]
         assert 40 <= int(answers[-1].headers["retry-after"]) <= 100
         assert client.get("/stats", headers=bearer(FULL)).status_code == 200
+        assert {client.get("/page/main.js").status_code for _ in range(40)} == {200}
+        assert [client.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
 def test_guessing_keys_is_limited_by_address(tmp_path: Path) -> None:
