@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,14 @@ def test_documents_are_browsed_and_deleted(opened: Open, tmp_path: Path) -> None
         page.locator("#by-id").fill("nothing")
         page.locator("#by-id").press("Enter")
         page.locator("#problem", has_text="nothing").wait_for()
+        page.goto(f"{url}/#q=sort")
+        first = shown(page)[0]
+        page.locator("#results .open").first.click()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        page.get_by_role("button", name="Delete for good").click()
+        page.locator("#said", has_text=f"Deleted: {first}").wait_for()
+        assert first not in shown(page)
+        assert httpx.get(f"{url}/documents/{first}").status_code == 404
 
 
 def test_the_keyboard_is_enough(opened: Open, url: str) -> None:
@@ -306,7 +315,7 @@ def test_the_keyboard_is_enough(opened: Open, url: str) -> None:
     assert chosen == page.locator("#results .open").nth(1).inner_text()
     page.keyboard.press("Enter")
     page.locator("#document[open]").wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Close"
+    assert page.evaluate("document.activeElement.id") == "document-title"
     page.keyboard.press("Escape")
     page.locator("#document").wait_for(state="hidden")
     assert page.evaluate("document.activeElement.textContent") == chosen
@@ -321,7 +330,10 @@ def test_the_keyboard_is_enough(opened: Open, url: str) -> None:
     chip.focus()
     page.keyboard.press("Enter")
     page.locator("#stages", has_text="pass the filter").wait_for()
-    assert page.evaluate("document.activeElement !== document.body")
+    assert page.evaluate("document.activeElement.id") == "found"
+    page.get_by_role("button", name="Remove the filter kind: tool").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "found"
 
 
 def test_a_hostile_document_stays_a_text(opened: Open, tmp_path: Path) -> None:
@@ -400,6 +412,7 @@ def test_every_state_is_accessible(opened: Open, url: str, state: str, scheme: s
         page.wait_for_timeout(200)
         assert violations(page, axe) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not re.search("NaN|undefined|Infinity|null", page.locator("body").inner_text())
 
 
 def test_an_empty_collection_offers_a_beginning(opened: Open, tmp_path: Path) -> None:

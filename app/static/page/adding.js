@@ -36,12 +36,14 @@ export function begin() {
     make("pre", { tabindex: 0, "aria-label": "Command" }, "funnel ingest notes.jsonl"),
   );
   const over = (on) => document.body.classList.toggle("dropping", on);
-  document.addEventListener("dragover", (event) => (event.preventDefault(), over(true)));
+  const files = (event) => event.dataTransfer.types.includes("Files"); // and no text that is dragged into a field
+  document.addEventListener("dragover", (event) => files(event) && (event.preventDefault(), over(true)));
   document.addEventListener("dragleave", (event) => event.relatedTarget === null && over(false));
   document.addEventListener("drop", (event) => {
-    event.preventDefault();
     over(false);
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files);
+    if (!files(event)) return;
+    event.preventDefault();
+    take(event.dataTransfer.files);
   });
 }
 
@@ -60,7 +62,7 @@ function take(files) {
 
 function line(file) {
   const [bar, told, failures] = [
-    make("progress", { max: Math.max(file.size, 1), value: 0, "aria-label": file.name }),
+    make("progress", { max: 1, value: 0, "aria-label": file.name }),
     make("p", { role: "status" }, "waits"),
     make("div"),
   ];
@@ -77,7 +79,7 @@ function line(file) {
   const run = async () => {
     try {
       await ingest(
-        documents(file, (bytes) => (read = bytes)),
+        documents(file, (share) => (read = share)),
         counts,
         () => tell(),
         stopping.signal,

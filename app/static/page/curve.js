@@ -43,7 +43,7 @@ function pointOf({ exact, explain }, points) {
   if (exact || !explain.reranked) return null;
   const length = explain.reranked;
   const recall = between(points, length);
-  const expected = recall === null ? "fewer than was measured with" : `${percent(recall)} expected on average`;
+  const expected = recall === null ? "fewer than the run tried" : `${percent(recall)} expected on average`;
   return { length, recall, text: `${count(length)} full vectors compared, ${expected}` };
 }
 

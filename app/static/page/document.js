@@ -29,14 +29,14 @@ function open(found) {
   const like = () => change({ view: "search", like: found.id, q: "", doc: "", limit: 10 }, true);
   show(
     dialog,
-    make("h2", { id: "document-title" }, named(found)),
+    make("h2", { id: "document-title", tabindex: -1, autofocus: true }, named(found)),
     make("p", { class: "facts" }, make("span", { class: "id" }, found.id)),
     chips(found.metadata, Infinity),
     make("div", { class: "whole", tabindex: 0, "aria-label": "Text" }, found.text),
     make(
       "div",
       { class: "buttons" },
-      button("Close", () => dialog.close(), { class: "main", autofocus: true }),
+      button("Close", () => dialog.close(), { class: "main" }),
       button("More like this", like),
       button("Delete", (event) => confirm(event.target.parentElement, found.id), { class: "danger" }),
     ),
@@ -60,10 +60,7 @@ async function erase(id) {
   try {
     await post("documents/delete", { ids: [id] });
     if (state.view === "documents") await list();
-    else
-      at("results")
-        .querySelectorAll("li")
-        .forEach((result) => result.querySelector(".id").textContent === id && result.remove());
+    else [...at("results").children].find((result) => result.dataset.id === id)?.remove();
     say(`Deleted: ${id}`);
   } catch (problem) {
     complain(problem);

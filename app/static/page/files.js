@@ -4,6 +4,7 @@ import { csv } from "./csv.js";
 import { passages } from "./passages.js";
 import { fromCells, fromJson } from "./record.js";
 
+const PIECE = 4096; // characters
 const KINDS = {
   jsonl: records,
   ndjson: records,
@@ -20,28 +21,40 @@ export const ACCEPTED = Object.keys(KINDS)
   .flatMap((kind) => [`.${kind}`, `.${kind}.gz`])
   .join(",");
 
-/** The documents of a file, each {line, document} or {line, error}; `read(bytes)` is told how far it is. */
+/** The documents of a file, each {line, document} or {line, error}; `read(share)` is told how far it is. */
 export async function* documents(file, read) {
   const name = file.name.replace(/\.gz$/i, "");
   const kind = name.split(".").pop().toLowerCase();
   if (!Object.hasOwn(KINDS, kind))
     throw new Error(`.${kind} is no kind of file that can be read here; known are ${Object.keys(KINDS).join(", ")}`);
-  yield* KINDS[kind](pieces(file, read), name);
+  yield* KINDS[kind](pieces(file, read), name, read);
 }
 
+/** The text of a file in small pieces; told is the share of it that was taken, for streams read ahead. */
 async function* pieces(file, read) {
-  let done = 0;
+  const packed = /\.gz$/i.test(file.name);
+  let [bytes, decoded, taken] = [0, 0, 0];
   const counted = new TransformStream({
     transform(chunk, out) {
-      read((done += chunk.length));
+      bytes += chunk.length;
       out.enqueue(chunk);
     },
   });
-  const bytes = file.stream().pipeThrough(counted);
-  const plain = /\.gz$/i.test(file.name) ? bytes.pipeThrough(new DecompressionStream("gzip")) : bytes;
+  const stream = file.stream().pipeThrough(counted);
+  const plain = packed ? stream.pipeThrough(new DecompressionStream("gzip")) : stream;
   const reader = plain.pipeThrough(new TextDecoderStream("utf-8", { fatal: true })).getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) yield part.value;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    decoded += encoded(part.value);
+    for (let from = 0; from < part.value.length; from += PIECE) {
+      const piece = part.value.slice(from, from + PIECE);
+      yield piece;
+      taken += encoded(piece);
+      read(packed ? (bytes / file.size) * (taken / decoded) : taken / file.size);
+    }
+  }
 }
+
+const encoded = (text) => new TextEncoder().encode(text).length;
 
 async function* records(text, name) {
   let [line, rest] = [0, ""];
@@ -75,11 +88,12 @@ function tried(line, make) {
   }
 }
 
-async function* prose(text, name) {
+async function* prose(text, name, read) {
   let whole = "";
   for await (const piece of text) whole += piece;
   const found = passages(whole.replace(/\r\n?/g, "\n"), name, /\.(md|markdown)$/i.test(name));
   for (const [place, passage] of found.entries()) {
+    read(place / found.length);
     yield {
       line: place + 1,
       document: { id: `${name}#${place + 1}`, ...passage, metadata: { file: name, passage: place + 1 } },

@@ -11,6 +11,16 @@ export function results(answer, question) {
   show(at("results"), ...answer.results.map((hit) => result(hit, question)));
 }
 
+/** Arrow keys go from the field into the results and along them. */
+export function walk(event) {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const stops = [at("q"), ...at("results").querySelectorAll(".open")];
+  const here = stops.indexOf(document.activeElement);
+  if (here < 0) return;
+  event.preventDefault();
+  stops[Math.min(Math.max(here + (event.key === "ArrowDown" ? 1 : -1), 0), stops.length - 1)].focus();
+}
+
 /** The name of a document for people: its title, the beginning of its text, or its id. */
 export const named = (hit) => hit.title || cut((hit.text || "").replace(/\s+/gu, " ").trim(), 70) || hit.id;
 
@@ -19,7 +29,7 @@ function result(hit, question) {
   open.append(...marked(named(hit), question));
   return make(
     "li",
-    {},
+    { "data-id": hit.id },
     make("h3", {}, open),
     make("p", { class: "text" }, ...marked(passage(hit.text ?? "", question), question)),
     chips(hit.metadata),

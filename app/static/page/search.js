@@ -6,7 +6,7 @@ import { at, settled, show } from "./dom.js";
 import { compare } from "./exact.js";
 import { filters } from "./filters.js";
 import { count, many, ms, percent } from "./format.js";
-import { results } from "./results.js";
+import { results, walk } from "./results.js";
 import { change, filter, state } from "./state.js";
 import { stages } from "./stages.js";
 import { complain, quiet } from "./telling.js";
@@ -30,7 +30,10 @@ export function begin() {
     change({ limit, shortlist: Math.max(state.shortlist, limit) });
   });
   at("search").addEventListener("keydown", walk);
-  at("jump").addEventListener("click", () => at("funnel").focus());
+  at("jump").addEventListener("click", () => {
+    at("funnel").scrollIntoView();
+    at("funnel").focus({ preventScroll: true });
+  });
   if (navigator.clipboard) {
     at("copy").addEventListener("click", async () => {
       await navigator.clipboard.writeText(location.href);
@@ -49,6 +52,7 @@ export function know(told) {
 export function follow(names) {
   if (document.activeElement !== field) field.value = state.q;
   if (names.has("view")) refreshCurve();
+  if (names.has("view") || names.has("where")) holding(() => show(at("where"), ...filters())); // not under somebody's hand
   if (ASKS.some((name) => names.has(name))) names.has("view") ? run() : soon();
 }
 
@@ -68,20 +72,24 @@ function body() {
 async function run() {
   going?.abort();
   const { signal } = (going = new AbortController());
-  const held = at("search").contains(document.activeElement);
-  show(at("where"), ...filters());
   if (!info) return;
   try {
     if (!state.q.trim() && !state.like) return await rest(signal);
     const asked = body();
     const answer = await post("search", asked, { signal });
     quiet();
-    tell(answer, asked, signal);
+    holding(() => tell(answer, asked, signal));
   } catch (problem) {
     if (problem.name === "AbortError") return;
-    fail(problem);
+    holding(() => fail(problem));
   }
-  if (held && document.activeElement === document.body) at("found").focus(); // what had the focus is not there any more
+}
+
+/** Show something; if what had the focus is not there any more, what was found gets it. */
+function holding(work) {
+  const held = at("search").contains(document.activeElement);
+  work();
+  if (held && document.activeElement === document.body) at("found").focus();
 }
 
 /** Say what is wrong; where a width was chosen, it can be set right. */
@@ -134,14 +142,4 @@ async function refreshCurve() {
   } catch {
     measured = null; // the search says what is wrong
   }
-}
-
-/** Arrow keys go from the field into the results and along them. */
-function walk(event) {
-  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-  const stops = [field, ...at("results").querySelectorAll(".open")];
-  const here = stops.indexOf(document.activeElement);
-  if (here < 0) return;
-  event.preventDefault();
-  stops[Math.min(Math.max(here + (event.key === "ArrowDown" ? 1 : -1), 0), stops.length - 1)].focus();
 }

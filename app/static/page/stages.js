@@ -54,5 +54,5 @@ function cost({ funnel, timing_ms: timing }, steps, info) {
   const full = funnel.explain.matching * info.row_bytes;
   const share = funnel.exact || !full ? "" : ` A comparison of all full vectors would read ${bytes(full)}.`;
   const cold = funnel.explain.cold_rows ? ` ${many(funnel.explain.cold_rows, "row")} came from the disk.` : "";
-  return `${bytes(read)} compared.${share}${cold} Besides: embedding the question ${ms(timing.embed)}, reading documents ${ms(timing.documents)}.`;
+  return `${bytes(read)} compared.${share}${cold} Besides: embedding the question ${timing.embed ? ms(timing.embed) : "nothing (it is remembered)"}, reading documents ${ms(timing.documents)}.`;
 }

@@ -2,9 +2,9 @@
 
 import { get } from "./api.js";
 import { at, make, show } from "./dom.js";
-import { bytes, count, percent } from "./format.js";
+import { bytes, count, many, percent } from "./format.js";
 import { measuring } from "./measuring.js";
-import { complain } from "./telling.js";
+import { complain, quiet } from "./telling.js";
 import { state } from "./state.js";
 
 const EVERY = 3000; // milliseconds
@@ -30,9 +30,13 @@ async function look() {
   clearTimeout(timer);
   try {
     const [stats, recall] = document.hidden ? [] : await Promise.all([get("stats"), get("recall")]);
-    if (stats && info && state.view === "status") tell(stats, recall);
+    if (stats && info && state.view === "status") {
+      quiet();
+      tell(stats, recall);
+    }
   } catch (problem) {
-    return complain(problem);
+    complain(problem);
+    if (problem.status === 401 || problem.status === 403) return;
   }
   if (state.view === "status") timer = setTimeout(look, EVERY);
 }
@@ -54,7 +58,7 @@ function cards({ count: stored, dead_rows: dead, truth, waiting, memory_bytes: m
   const queued = Object.values(waiting).reduce((sum, one) => sum + one, 0);
   const live = truth.recall === null ? "–" : percent(truth.recall);
   const compared = truth.compared
-    ? `of ${count(truth.compared)} answers compared with exact search`
+    ? `mean of ${many(truth.queries, "answer")} compared with exact search`
     : "no answer was compared with exact search yet";
   return make(
     "dl",
