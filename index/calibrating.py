@@ -18,6 +18,7 @@ from index.errors import InvalidInput, ViewGone
 from index.exact import exact
 from index.first_stage import first_stage
 from index.learning import Traces, fitted_on, learn
+from index.paging import cold_rows
 from index.progress import Progress
 from index.scan import best
 from index.tracing import Trace, trace
@@ -29,6 +30,10 @@ FILTERED = 500  # queries that are also asked under each filter
 NARROWEST = 4  # a filter that lets fewer than so many times k rows pass is answered exactly anyway
 AT_ONCE = 16  # queries of an exact scan: a block of it takes some milliseconds, which is what a search may wait
 DEEP_ENOUGH = 0.98  # recall of a graph's own order, beyond which more depth is not worth its time
+LOOKED_AT = 1_024  # rows drawn to see how many have to be read from the disk
+COLD = 80.0  # rows in memory that such a row costs: 40 us
+LOOK = 100.0  # rows in memory that a look at the signs costs: 55 us
+CORRECTED = 5.0  # rows in memory that a row has to cost for a corrected order to be worth a thousand of them
 BLOCK = 65_536  # prefixes scored at a time
 PROBED, PROBE = 64, 256  # queries and rows that the depth is chosen by
 
@@ -96,7 +101,9 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
     faiss.omp_set_num_threads(1)  # of this thread: reranks of a few rows wait for each other's threads otherwise
     started = time.perf_counter()
     depth = _depth(view, asked.vectors[:PROBED], lambda: progress(0, 1))
-    work = _Work(view, asked, ks, most, depth, progress, seed)
+    price = _price(view, np.random.default_rng(seed))
+    corrects = price >= CORRECTED and not view.shortlist.packed  # an order of wide codes leaves little to correct
+    work = _Work(view, asked, ks, most, depth, corrects, progress, seed)
     deep, plain = work.traces()
     made = datetime.now(UTC).isoformat(timespec="seconds")
     calibration = Calibration(
@@ -109,7 +116,8 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
         most=min(most, view.count),
         depth=depth,
         identity=identity(view),
-        buckets=learn(deep, plain, ks, work.between),
+        buckets=learn(deep, plain, ks, LOOK / price, work.between),
+        corrects=corrects,
         through=view.rows,
         caution=1.0 if asked.own_rows is None else STAND_IN,
         measured={"seconds": round(time.perf_counter() - started, 1), "shares": sorted(deep, reverse=True)},
@@ -134,24 +142,34 @@ class _Work:
     """The traces of one calibration; every step is one query under one filter, or one block of an exact scan."""
 
     def __init__(
-        self, view: View, asked: Asked, ks: Sequence[int], most: int, depth: float, progress: Progress, seed: int
+        self,
+        view: View,
+        asked: Asked,
+        ks: Sequence[int],
+        most: int,
+        depth: float,
+        corrects: bool,
+        progress: Progress,
+        seed: int,
     ) -> None:
         self._view, self._asked, self._ks, self._most, self._depth = view, asked, ks, most, depth
+        self._corrects = corrects
         self._progress, self._rng, self._done = progress, np.random.default_rng(seed), 0
         self._shares = [share for share in SHARES if share * view.count >= NARROWEST * ks[-1]]
         under_filters = (len(self._shares) - 1) * min(len(asked.vectors), FILTERED)
-        self._steps = 3 * (len(asked.vectors) + under_filters)
+        self._steps = (2 + corrects) * (len(asked.vectors) + under_filters)
 
     def traces(self) -> tuple[Traces, Traces]:
-        """Corrected descents by share, and those in plain prefix order."""
+        """Descents as searches make them by share, and those in plain prefix order, which may be the same."""
         deep: dict[float, list[Trace]] = {}
-        plain: dict[float, list[Trace]] = {}
+        plain: dict[float, list[Trace]] = {} if self._corrects else deep
         for share in self._shares:
             allowed = self._random(share)
             chosen = range(len(self._asked.vectors)) if share == 1.0 else filtered(len(self._asked.vectors))
             truth = self._truth(chosen, allowed)
-            deep[share] = [self._traced(i, kth, allowed, True) for i, kth in zip(chosen, truth, strict=True)]
-            plain[share] = [self._traced(i, kth, allowed, False) for i, kth in zip(chosen, truth, strict=True)]
+            for traces, corrects in ((plain, False), (deep, True))[: 1 + self._corrects]:
+                asked = zip(chosen, truth, strict=True)
+                traces[share] = [self._traced(place, kth, allowed, corrects) for place, kth in asked]
         return deep, plain
 
     def _random(self, share: float) -> Allowed | None:
@@ -189,6 +207,12 @@ class _Work:
     def _told(self, steps: int) -> None:
         self._done += steps
         self._progress(min(self._done, self._steps), self._steps)
+
+
+def _price(view: View, rng: np.random.Generator) -> float:
+    """What reading a row costs, in rows that are in memory: more where some have to be read from the disk."""
+    rows = rng.integers(view.rows, size=LOOKED_AT)
+    return 1.0 + COLD * (cold_rows(view.matrix, rows) or 0) / LOOKED_AT
 
 
 def _depth(view: View, queries: np.ndarray, between: Callable[[], None]) -> float:

@@ -18,10 +18,10 @@ import numpy as np
 
 from index.stopping import MissModel
 
-VERSION = 1
+VERSION = 2
 KS = (1, 3, 10, 30, 100)
 SHARES = (1.0, 0.1, 0.01, 0.001)  # of the documents that pass a filter
-POINTS = "rates", "recall", "spread", "rows"
+POINTS = "rates", "first", "recall", "spread", "rows"
 ESTIMATES = "levels", "recall", "lower"
 REACH = 10**0.25  # a k farther than this factor from the greatest of KS is not calibrated
 
@@ -44,12 +44,13 @@ class Estimator:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """(m,) float64 log rates, falling; what stopping there brought `queries` queries: mean recall, standard
-    deviation of the loss, mean rows scored. The recall never falls along the curve. `stopped` and `plain` tell what an
-    answer is worth: after such a stop, and with a shortlist of given length."""
+    """(m,) float64 log rates, falling, and the rows before the first look at any; what stopping there brought `queries`
+    queries: mean recall, standard deviation of the loss, mean rows scored. The recall never falls along the curve.
+    `stopped` and `plain` tell what an answer is worth: after such a stop, and with a shortlist of given length."""
 
     queries: int
     rates: np.ndarray
+    first: np.ndarray
     recall: np.ndarray
     spread: np.ndarray
     rows: np.ndarray
@@ -80,7 +81,7 @@ class Bucket:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """When one search stops: at a log rate of at most `rate`, or after `most` rows."""
+    """When one search stops: after `first` rows or more at a log rate of at most `rate`, or after `most` rows."""
 
     model: MissModel
     curve: Curve
@@ -90,6 +91,8 @@ class Rule:
     calibration_id: str
     rows: float = 0.0  # scored on average in the calibration
     caution: float = 1.0
+    first: int = 1
+    corrects: bool = True
 
     def worth(self, log_missing: float, stopped: bool = True) -> tuple[float, float]:
         """Recall and lower bound of a search that ended where the model sees so much missing.
@@ -108,7 +111,7 @@ class Calibration:
 
     `identity` is what it was made for (fingerprint, prefix, matrices, first stage): it means nothing elsewhere.
     `guaranteed` says that its queries are exchangeable with those to come; `rows` is the number of documents,
-    `through` that of the rows ever written.
+    `through` that of the rows ever written. `corrects` tells whether descents correct their order.
     Stored documents are easier queries than people's: where they stood in, a loss l that they had is taken for
     l^(1/caution), and targets are aimed at accordingly (measured: docs/recall.md).
     """
@@ -126,6 +129,7 @@ class Calibration:
     measured: Mapping[str, Any] = field(default_factory=dict)
     caution: float = 1.0
     through: int = 0
+    corrects: bool = True
 
     def bucket(self, k: int) -> Bucket | None:
         """The bucket nearest to k; None when k is beyond all of them."""
@@ -142,8 +146,11 @@ class Calibration:
         place = curve.place(1.0 - (1.0 - target) ** self.caution, confidence)
         if place is None:
             return None
-        rate, rows = float(curve.rates[place]), float(curve.rows[place])
-        return Rule(bucket.model, curve, rate, self.most, self.depth, self.calibration_id, rows, self.caution)
+        rate, first, rows = float(curve.rates[place]), int(curve.first[place]), float(curve.rows[place])
+        return Rule(
+            bucket.model, curve, rate, self.most, self.depth, self.calibration_id, rows, self.caution, first,
+            self.corrects,
+        )  # fmt: skip
 
     def worth(self, bucket: Bucket, matching: int, log_missing: float) -> tuple[float, float]:
         """Recall and lower bound of a shortlist of given length, of which the bucket's plain model says so much."""
@@ -172,7 +179,7 @@ class Calibration:
 
 PLAIN_FIELDS = (
     "calibration_id", "made", "source", "guaranteed", "queries", "rows", "most", "depth", "identity", "measured",
-    "caution", "through",
+    "caution", "through", "corrects",
 )  # fmt: skip
 
 
@@ -212,8 +219,8 @@ def _bucket(record: dict[str, Any]) -> Bucket:
 
 def _curve(record: dict[str, Any]) -> Curve:
     stopped, plain = (Estimator(*(np.array(record[name][part]) for part in ESTIMATES)) for name in ("stopped", "plain"))
-    rates, recall, spread, rows = (np.array(record[name]) for name in POINTS)
-    return Curve(record["queries"], rates, recall, spread, rows, stopped, plain)
+    rates, first, recall, spread, rows = (np.array(record[name]) for name in POINTS)
+    return Curve(record["queries"], rates, first, recall, spread, rows, stopped, plain)
 
 
 def _arrays(told: Estimator) -> dict[str, Any]:

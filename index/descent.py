@@ -1,16 +1,17 @@
-"""One query's way down the prefix order: rows are reranked in chunks, and what they score corrects the order.
+"""One query's way down the prefix order: rows are reranked in stretches until there are enough of them.
 
-The prefix of a query cannot know its tail. But the full scores of the rows that were reranked tell which
-directions of the prefix space go with high scores near this query: after 64, 256, 1,024, ... rows a ridge
-regression of full scores on prefixes, shrunk towards the query's own prefix, gives a corrected prefix, and the
-first stage goes on with that. It only changes the order in which rows are looked at, never a score.
+After a stretch the shortlist is described by a few signs (`Descent.signs`), from which `index.stopping` estimates
+what is still missing.
 
-After every chunk the shortlist is described by a few signs (`Descent.signs`), from which `index.stopping`
-estimates what is still missing.
+The prefix of a query cannot know its tail. But the full scores of the rows that were reranked tell which directions
+of the prefix space go with high scores near this query: after 64, 256, 1,024, ... rows a ridge regression of full
+scores on prefixes, shrunk towards the query's own prefix, gives a corrected prefix, and the first stage goes on with
+that. It only changes the order in which rows are looked at, never a score. A third fewer rows are read for it, but it
+costs as much time as reading a thousand rows in memory: it is for vectors that have to be read from the disk.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,16 +19,15 @@ from index.allowed import Allowed
 from index.explaining import Work
 from index.first_stage import compared, first_stage
 from index.rerank import rerank
-from index.scan import best
 from index.view import View
 
-FIRST = 8  # rows of the first chunk
-DENSE_FROM = 64  # rows from which there is a stop between two doublings: a look costs as much as 200 rows in memory
+FIRST = 8  # rows of the shortest stretch
+DENSE_FROM = 64  # rows from which there is a stop between two doublings
 CORRECTED_FROM = 64  # rows scored when the order is corrected for the first time, then at every fourfold
 CORRECTED_AGAIN = 4
 RIDGE = 4.0  # in units of a unit prefix's square: what so many rows in one direction would weigh
-POOL = 16  # times the rows of the first stretch are kept by a scan, so that the first correction needs no other
-ENOUGH = 4  # times the rows of a stretch are a pool that need not be fetched anew
+KEPT = 64  # rows that the first stage is asked for, at least
+AHEAD = 2  # times those that are wanted are kept by a scan, which costs hardly more and seldom has to be repeated
 LEAST_VARIANCE = 1e-6  # of a residual, about the rounding of bfloat16 rows
 SLOPES = 0.1, 2.0  # of full scores over prefix scores: what lies outside is noise
 SIGNS = (
@@ -61,30 +61,46 @@ def signs(scores: np.ndarray, order: np.ndarray, best_left: float, matching: int
     `scores` are their full scores and `order` the inner products they were ordered by, both (n,) float32;
     `best_left` is that of the row that comes next, `matching` the number of rows there are.
     """
+    signed: np.ndarray = signs_of_each(scores, order, best_left, matching, (k,))[0]
+    return signed
+
+
+def signs_of_each(
+    scores: np.ndarray, order: np.ndarray, best_left: float, matching: int, ks: Sequence[int]
+) -> np.ndarray:
+    """(b, 10) float64: the same for b values of k, of which most is computed once."""
     count, half = len(scores), len(scores) // 2
-    kth = scores.max() if k == 1 else np.partition(scores, count - k)[count - k]
-    centre, middle = np.add.reduce(scores) / count, np.add.reduce(order) / count
+    centre, middle = float(np.add.reduce(scores)) / count, float(np.add.reduce(order)) / count
     offsets = order - middle
     slope = min(max(float(offsets @ scores) / max(float(offsets @ offsets), 1e-12), SLOPES[0]), SLOPES[1])
-    residuals = scores - centre - slope * offsets
+    offsets *= -slope
+    offsets += scores
+    residuals = offsets - centre
     spread = math.sqrt(float(residuals @ residuals) / count + LEAST_VARIANCE)
-    expected = centre + slope * (best_left - middle)
-    places = np.flatnonzero(scores >= kth)
-    tail = residuals[half:]
-    return np.array(
-        (
-            (kth - expected) / spread,
-            math.log(count),
-            math.log(max(matching / count, 1.0)),
-            math.log(spread),
-            (scores.max() - kth) / spread,
-            (places[-1] + 1) / count,
-            (len(places) - np.searchsorted(places, half)) / len(places),
-            (kth - scores[half:].max()) / spread,
-            math.sqrt(float(tail @ tail) / len(tail)) / spread,
-            np.add.reduce(tail) / len(tail) / spread,
-        )
+    expected, tail = centre + slope * (float(best_left) - middle), residuals[half:]
+    best, best_late = float(scores.max()), float(scores[half:].max())
+    every = (
+        math.log(count),
+        math.log(max(matching / count, 1.0)),
+        math.log(spread),
+        math.sqrt(float(tail @ tail) / len(tail)) / spread,
+        float(np.add.reduce(tail)) / len(tail) / spread,
     )
+    made = []
+    for kth in _kth(scores, ks):
+        places = (scores >= kth).nonzero()[0]
+        late = len(places) - int(places.searchsorted(half))
+        margins = (kth - expected) / spread, (best - kth) / spread, (kth - best_late) / spread
+        shares = (int(places[-1]) + 1) / count, late / len(places)
+        made.append((margins[0], *every[:3], margins[1], *shares, margins[2], *every[3:]))
+    return np.array(made)
+
+
+def _kth(scores: np.ndarray, ks: Sequence[int]) -> list[float]:
+    """The k-th highest score for each k."""
+    places = [len(scores) - k for k in ks]
+    found: list[float] = np.partition(scores, places)[places].tolist()
+    return found
 
 
 class Descent:
@@ -97,83 +113,101 @@ class Descent:
         allowed: Allowed | None,
         depth: float = 1.0,
         corrects: bool = True,
+        first: int = FIRST,
         work: Work | None = None,
     ) -> None:
         """`query` is a (dim,) unit vector; `allowed` None means every row; without `corrects` the order stays.
 
-        `work` is told what the descent costs.
+        `first` is how many rows are wanted at once; `work` is told what the descent costs.
         """
         self._work = work
         self._view, self._query, self._allowed, self._depth = view, query, allowed, depth
         self.matching = allowed.count if allowed else view.rows
-        turned = view.turned(query[None])[0]
-        self._own, self._order = turned, turned  # the query's prefix, not normalised, and as corrected
-        self.norm = float(np.linalg.norm(turned))
-        self._corrects = corrects and not view.shortlist.packed  # an order of wide codes leaves little to correct
+        self._own = view.turned(query[None])[0]  # the query's prefix, not normalised
+        self._order = self._own  # and as corrected
+        self.norm = float(np.linalg.norm(self._own))
+        self._corrects = corrects
         self._corrected_at = CORRECTED_FROM
-        self.strategy = "none"
-        pool = POOL if view.shortlist.exhaustive or view.shortlist.packed else 1
-        self._pending, self._pending_scores = self._next(pool * CORRECTED_FROM)
-        self.rows = np.empty(0, dtype=np.int64)
-        self.scores = np.empty(0, dtype=np.float32)
-        self._ordered_by = np.empty(0, dtype=np.float32)  # inner products with the order in force
+        self._ahead = AHEAD if view.shortlist.exhaustive or view.shortlist.packed else 1
+        self._scored, self._scores = 0, np.empty(0, dtype=np.float32)
+        self._line, self._by = self._next(first)  # the first of them are scored
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(n,) int64 rows scored."""
+        return self._line[: self._scored]
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(n,) float32 full scores of them."""
+        return self._scores[: self._scored]
 
     @property
     def cosine_left(self) -> float | None:
         """The highest prefix cosine of a row that was not scored; None when a corrected order hides it."""
-        if self._corrected_at > CORRECTED_FROM and self._corrects:
+        if self._corrected_at > CORRECTED_FROM:
             return None
-        left = self._pending_scores[0] if len(self._pending) else self._ordered_by[-1]
-        return float(left) / self.norm if self.norm else 0.0
+        return self._after(self._scored) / self.norm if self.norm else 0.0
 
     @property
     def exhausted(self) -> bool:
         """Whether every row that matches was scored."""
-        return len(self.rows) >= self.matching
+        return self._scored >= self.matching
 
     def extend(self, length: int) -> None:
         """Score rows until there are `length`, or all that match."""
         length = min(length, self.matching)
-        while len(self.rows) < length:
-            if len(self.rows) >= self._corrected_at:
+        while self._scored < length:
+            if self._corrects and self._scored >= self._corrected_at:
                 self._correct()
-            stop = min(length, max(self._corrected_at, len(self.rows) + 1))
-            if len(self._pending) == 0 and not self._refill():
+            if self._scored == len(self._line) and not self._refill(length):
                 return
-            self._score(min(stop - len(self.rows), len(self._pending)))
+            self._score(min(length, self._corrected_at if self._corrects else length, len(self._line)))
 
     def signs(self, k: int) -> np.ndarray:
         """(10,) float64 `SIGNS` of the top k; k is at most the rows scored, of which there are at least two."""
-        best_left = self._pending_scores[0] if len(self._pending) else self._ordered_by[-1]
-        return signs(self.scores, self._ordered_by, best_left, self.matching, k)
+        signed: np.ndarray = self.signs_of_each((k,), self._scored)[0]
+        return signed
 
-    def _next(self, keep: int) -> tuple[np.ndarray, np.ndarray]:
-        keep = min(keep, self.matching)
+    def signs_of_each(self, ks: Sequence[int], length: int) -> np.ndarray:
+        """(b, 10): of each of b values of k among the first `length` rows, by the order in force."""
+        return signs_of_each(self._scores[:length], self._by[:length], self._after(length), self.matching, ks)
+
+    def _after(self, length: int) -> float:
+        """What the next row is ordered by; the last one, where there is none."""
+        return float(self._by[min(length, len(self._by) - 1)])
+
+    def _next(self, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best by the order in force, and one more: what comes next is a sign."""
+        keep = min(max(self._ahead * wanted, KEPT) + 1, self.matching)
         rows, scores, self.strategy = first_stage(self._view, self._order, keep, self._allowed, self._depth)
         if self._work is not None:
             self._work.narrowed(compared(self._view, keep, self._allowed, self.strategy))
         return rows, scores
 
-    def _refill(self) -> bool:
+    def _refill(self, length: int) -> bool:
         """More rows of the order in force; False when the first stage has none that are new."""
-        for keep in (2 * len(self.rows) + CORRECTED_FROM, self.matching):
-            self._take_new(*self._next(keep))
-            if len(self._pending):
+        for wanted in (length, self.matching):
+            self._go_on(*self._next(wanted))
+            if len(self._line) > self._scored:
                 return True
         return False
 
-    def _take_new(self, rows: np.ndarray, scores: np.ndarray) -> None:
+    def _go_on(self, rows: np.ndarray, scores: np.ndarray) -> None:
+        """With those of the rows that are new, after what is scored."""
         new = np.isin(rows, self.rows, invert=True)
-        self._pending, self._pending_scores = rows[new], scores[new]
+        self._line = np.concatenate((self.rows, rows[new]))
+        self._by = np.concatenate((self._by[: self._scored], scores[new]))
 
-    def _score(self, number: int) -> None:
-        rows = self._pending[:number]
+    def _score(self, stop: int) -> None:
+        """Up to that place of the line."""
+        rows = self._line[self._scored : stop]
         if self._work is not None:
             self._work.reads(self._view, rows)
-        self.rows = np.concatenate((self.rows, rows))
-        self.scores = np.concatenate((self.scores, rerank(self._view, self._query, rows, number, None)))
-        self._ordered_by = np.concatenate((self._ordered_by, self._pending_scores[:number]))
-        self._pending, self._pending_scores = self._pending[number:], self._pending_scores[number:]
+        if stop > len(self._scores):
+            self._scores = np.concatenate((self.scores, np.empty(len(self._line) - self._scored, dtype=np.float32)))
+        self._scores[self._scored : stop] = rerank(self._view, self._query, rows, len(rows), None)
+        self._scored = stop
 
     def _correct(self) -> None:
         """Order what is left by a corrected prefix: the ridge regression of full scores on prefixes.
@@ -181,24 +215,16 @@ class Descent:
         w = own + argmin |y - Z (own + v)|^2 + RIDGE |v|^2 over the centred rows (Hoerl and Kennard 1970).
         """
         self._corrected_at *= CORRECTED_AGAIN
-        if not self._corrects:
-            return
         places = np.argsort(self.rows)
-        prefixes = np.empty((len(self.rows), len(self._own)), dtype=np.float32)
+        prefixes = np.empty((self._scored, len(self._own)), dtype=np.float32)
         prefixes[places] = self._view.shortlist.prefixes(self.rows[places])
         centred = prefixes - prefixes.mean(axis=0)
         left = self.scores - self.scores.mean() - centred @ self._own
         weights = centred.T @ centred
         weights[np.diag_indices_from(weights)] += RIDGE
         self._order = self._own + np.linalg.solve(weights, centred.T @ left)
-        self._ordered_by = prefixes @ self._order
+        self._by = prefixes @ self._order
         if self._work is not None:
             self._work.corrections += 1
             self._work.narrowed(len(prefixes))
-        if len(self._pending) >= ENOUGH * (self._corrected_at - len(self.rows)):
-            rows = np.sort(self._pending)
-            if self._work is not None:
-                self._work.narrowed(len(rows))
-            self._pending, self._pending_scores = best(rows, self._view.shortlist.scores(self._order, rows), len(rows))
-        else:
-            self._take_new(*self._next(self._corrected_at + len(self.rows)))
+        self._go_on(*self._next(self._corrected_at))

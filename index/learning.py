@@ -1,6 +1,8 @@
 """From traces to a calibration: models fitted on one part of the queries, curves and estimates from the others."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -19,64 +21,86 @@ Traces = Mapping[float, Sequence[Trace]]  # by the share of documents that match
 
 
 def learn(
-    deep: Traces, plain: Traces, ks: Sequence[int] = KS, between: Callable[[], None] = lambda: None
+    deep: Traces, plain: Traces, ks: Sequence[int] = KS, look: float = 100.0, between: Callable[[], None] = lambda: None
 ) -> list[Bucket]:
     """A bucket for each k that is looked for in every trace; queries are in random order.
 
-    `between` is called between two pieces of work; what it raises ends it.
+    `deep` are descents as searches make them, `plain` those in plain prefix order, which may be the same; `look` is
+    what a look at the signs costs in rows. `between` is called between two pieces of work; what it raises ends it.
     """
-    return [_bucket(deep, plain, place, k, between) for place, k in enumerate(ks)]
+    return [_bucket(deep, plain, place, k, look, between) for place, k in enumerate(ks)]
 
 
-def _bucket(deep: Traces, plain: Traces, place: int, k: int, between: Callable[[], None]) -> Bucket:
-    model, plain_model = (_fitted(_every(traces, _first), place, k) for traces in (deep, plain))
+def _bucket(deep: Traces, plain: Traces, place: int, k: int, look: float, between: Callable[[], None]) -> Bucket:
+    model = _fitted(_seen(deep), place, k)
+    plain_model = model if plain is deep else _fitted(_seen(plain), place, k)
     curves = {}
     for share in deep:
         between()
-        stops = [_Path.of(one, model, place, k) for one in _rest(deep[share])]
-        lengths = [_Path.of(one, plain_model, place, k) for one in _rest(plain[share])]
-        curves[share] = _curve(stops, lengths)
+        paths, number = _Paths(deep[share], model, place, k), fitted_on(len(deep[share]))
+        lengths = paths if plain is deep else _Paths(plain[share], plain_model, place, k)
+        rest = lengths.known.copy()
+        rest[: fitted_on(len(plain[share]))] = False
+        told = _estimator(lengths.levels[rest], 1.0 - lengths.missing[rest])
+        curves[share] = _curve(paths.part(slice(0, number)), paths.part(slice(number, None)), told, look)
     return Bucket(k, model, plain_model, curves)
 
 
-class _Path:
-    """One trace from its k-th row on: log rates, log missing shares as estimated, and what was missing."""
+class _Paths:
+    """Of q traces, at the (m,) lengths from the k-th row on: (q, m) log rates, log missing shares as estimated, and
+    what was missing; `known` tells where. A trace ended with nothing missing: it stops there at the latest."""
 
-    def __init__(self, rates: np.ndarray, levels: np.ndarray, missing: np.ndarray, rows: np.ndarray) -> None:
-        self.rates, self.levels, self.missing, self.rows = rates, levels, missing, rows
+    def __init__(self, traces: Sequence[Trace], model: MissModel, place: int, k: int) -> None:
+        self.rows = np.unique(np.concatenate([one.rows[one.rows >= k] for one in traces]))
+        shape = len(traces), len(self.rows)
+        self.rates, self.missing, self.known = np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape, dtype=bool)
+        self.levels = np.zeros(shape)
+        for at, one in enumerate(traces):
+            long = one.rows >= k
+            columns = np.searchsorted(self.rows, one.rows[long])
+            signs, last = one.signs[place, long], columns[-1]
+            self.known[at, columns] = True
+            self.rates[at, columns], self.levels[at, columns] = model.log_rate(signs), model.log_missing(signs)
+            self.missing[at, columns] = one.missing[place, long]
+            self.missing[at, last:] = one.missing[place, -1]
+            self.levels[at, last:] = self.levels[at, last] - np.log(self.rows[last:] / self.rows[last])
 
-    @classmethod
-    def of(cls, trace: Trace, model: MissModel, place: int, k: int) -> "_Path":
-        long = trace.rows >= k
-        signs = trace.signs[place, long]
-        return cls(model.log_rate(signs), model.log_missing(signs), trace.missing[place, long], trace.rows[long])
+    def part(self, which: slice) -> "_Paths":
+        """Of some of the traces."""
+        some = copy(self)
+        for name in ("rates", "missing", "known", "levels"):
+            setattr(some, name, getattr(self, name)[which])
+        return some
 
-    def stop(self, rate: float) -> int:
-        """The place where a descent with this threshold ends."""
-        low = self.rates <= rate
-        return int(low.argmax()) if low.any() else len(low) - 1
+    def stops(self, rate: float) -> np.ndarray:
+        """(q, m) places of the lengths where a descent with this threshold ends, by the place of its first look."""
+        places = np.where(self.rates <= rate, np.arange(len(self.rows)), len(self.rows) - 1)
+        return np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
 
 
-def _curve(paths: Sequence[_Path], plain: Sequence[_Path]) -> Curve:
-    every = np.concatenate([path.rates for path in paths])
-    rates = np.unique(np.quantile(every, np.linspace(0, 1, THRESHOLDS)))[::-1]
-    stops = np.array([[path.stop(rate) for path in paths] for rate in rates])
-    losses, levels, rows = (_picked(paths, name, stops) for name in ("missing", "levels", "rows"))
+def _curve(fitted: _Paths, rest: _Paths, plain: Estimator, look: float) -> Curve:
+    rates = np.unique(np.quantile(rest.rates[rest.known], np.linspace(0, 1, THRESHOLDS)))[::-1]
+    first = np.maximum.accumulate([_first_look(fitted, rate, look) for rate in rates])
+    stops = np.array([rest.stops(rate)[:, place] for rate, place in zip(rates, first, strict=True)])
+    every = np.arange(stops.shape[1])
+    losses, levels = rest.missing[every, stops], rest.levels[every, stops]
     recall = 1.0 - losses.mean(axis=1)
     lo, hi = (int(np.searchsorted(recall, one)) for one in SIZED)
     sized = slice(min(lo, len(rates) - 1), hi + 1)
     stopped = _estimator(levels[sized].ravel(), 1.0 - losses[sized].ravel())
-    known = (np.concatenate([getattr(path, name) for path in plain]) for name in ("levels", "missing"))
-    at_length, missing = known
+    rows = rest.rows[stops].mean(axis=1)
     return Curve(
-        len(paths), rates, recall, losses.std(axis=1, ddof=1), rows.mean(axis=1), stopped,
-        _estimator(at_length, 1.0 - missing),
+        len(every), rates, rest.rows[first], recall, losses.std(axis=1, ddof=1), rows, stopped, plain
     )  # fmt: skip
 
 
-def _picked(paths: Sequence[_Path], name: str, stops: np.ndarray) -> np.ndarray:
-    """(m, q) of what each path has at its stops."""
-    return np.stack([getattr(path, name)[at] for path, at in zip(paths, stops.T, strict=True)], axis=1)
+def _first_look(paths: _Paths, rate: float, look: float) -> int:
+    """The place of the length before which a look is not worth its price: where missing share plus work is least, a
+    row of work being worth what the threshold says."""
+    stops = paths.stops(rate)
+    missing = np.take_along_axis(paths.missing, stops, axis=1).mean(axis=0)
+    looks = (stops - np.arange(len(paths.rows)) + 1).mean(axis=0)
+    return int(np.argmin(missing + math.exp(rate) * (paths.rows[stops].mean(axis=0) + look * looks)))
 
 
 def _fitted(traces: Sequence[Trace], place: int, k: int) -> MissModel:
@@ -107,16 +131,9 @@ def _estimator(levels: np.ndarray, recalls: np.ndarray) -> Estimator:
     return Estimator(centres, smooth, np.minimum.accumulate(lower[::-1])[::-1])
 
 
-def _every(traces: Traces, part: Callable[[Sequence[Trace]], Sequence[Trace]]) -> list[Trace]:
-    return [one for asked in traces.values() for one in part(asked)]
-
-
-def _first(traces: Sequence[Trace]) -> Sequence[Trace]:
-    return traces[: fitted_on(len(traces))]
-
-
-def _rest(traces: Sequence[Trace]) -> Sequence[Trace]:
-    return traces[fitted_on(len(traces)) :]
+def _seen(traces: Traces) -> list[Trace]:
+    """Those that models are fitted on."""
+    return [one for asked in traces.values() for one in asked[: fitted_on(len(asked))]]
 
 
 def fitted_on(number: int) -> int:

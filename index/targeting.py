@@ -41,9 +41,10 @@ def descend(
     """The ranking of a (dim,) unit query, with the recall that such stops brought in the calibration."""
     started = time.perf_counter()
     work = Work() if plan.explain else None
-    descent = Descent(view, query, allowed, rule.depth, work=work)
+    stops = _stops(rule, plan.wanted, allowed.count if allowed else view.rows)
+    descent = Descent(view, query, allowed, rule.depth, rule.corrects, stops[0], work)
     begun = time.perf_counter()
-    stop = _descend(descent, plan.wanted, rule, deadline)
+    stop = _descend(descent, stops, plan.wanted, rule, deadline)
     log_missing = 0.0 if stop.log_rate is None else stop.log_rate + math.log(len(descent.rows))
     if work is not None:
         work.candidates = work.full = len(descent.rows)
@@ -65,12 +66,17 @@ def descend(
     )
 
 
-def _descend(descent: Descent, wanted: int, rule: Rule, deadline: float | None) -> Stop:
+def _stops(rule: Rule, wanted: int, matching: int) -> list[int]:
+    """The lengths at which the rule is asked, and the longest; fewer rows than 1.5 times `wanted` tell it nothing."""
+    longest = min(max(rule.most, wanted), matching)
+    possible = sorted({rule.first, *lengths(longest)})
+    return [length for length in possible if max(rule.first, 1.5 * wanted) <= length <= longest] or [longest]
+
+
+def _descend(descent: Descent, stops: list[int], wanted: int, rule: Rule, deadline: float | None) -> Stop:
     """Go down until the rule holds, the deadline passes, or there is nothing left; never less than `wanted` rows."""
-    longest, rate, log_missing = min(max(rule.most, wanted), descent.matching), None, None
-    for length in lengths(longest):
-        if 2 * length < 3 * min(wanted, descent.matching) and length < longest:
-            continue
+    rate, log_missing = None, None
+    for length in stops:
         _extend(descent, length, max(wanted, 2), deadline)
         if descent.exhausted or len(descent.rows) < 2:
             continue  # to the end of the lengths: all that match are scored

