@@ -87,9 +87,12 @@ def identity(view: View) -> dict[str, Any]:
     }
 
 
-def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int = 0) -> Calibration:
+def calibrate(
+    view: View, asked: Asked, most: int, progress: Progress, seed: int = 0, price: float | None = None
+) -> Calibration:
     """Learn from the queries how deep a search has to go; `most` bounds a shortlist.
 
+    `price` is what reading a row costs, in rows that are in memory; None takes that of the vectors as they lie now.
     `progress` gets (steps done, steps) between two pieces of a few milliseconds: it may wait there, and what it
     raises ends the work. Raises InvalidInput for too few queries or documents.
     """
@@ -101,7 +104,7 @@ def calibrate(view: View, asked: Asked, most: int, progress: Progress, seed: int
     faiss.omp_set_num_threads(1)  # of this thread: reranks of a few rows wait for each other's threads otherwise
     started = time.perf_counter()
     depth = _depth(view, asked.vectors[:PROBED], lambda: progress(0, 1))
-    price = _price(view, np.random.default_rng(seed))
+    price = row_price(view, seed) if price is None else price
     corrects = price >= CORRECTED and not view.shortlist.packed  # an order of wide codes leaves little to correct
     work = _Work(view, asked, ks, most, depth, corrects, progress, seed)
     deep, plain = work.traces()
@@ -209,9 +212,9 @@ class _Work:
         self._progress(min(self._done, self._steps), self._steps)
 
 
-def _price(view: View, rng: np.random.Generator) -> float:
+def row_price(view: View, seed: int = 0) -> float:
     """What reading a row costs, in rows that are in memory: more where some have to be read from the disk."""
-    rows = rng.integers(view.rows, size=LOOKED_AT)
+    rows = np.random.default_rng(seed).integers(view.rows, size=LOOKED_AT)
     return 1.0 + COLD * (cold_rows(view.matrix, rows) or 0) / LOOKED_AT
 
 
