@@ -10,8 +10,8 @@ from index.descent import FIRST, SIGNS, Descent, lengths
 from index.exact import TIE
 from index.view import View
 
-SCANNED = 256  # rows wanted of the first scan: a descent needs no more of them than it would of fewer rows
-STRIDE = 4  # times a length are read in one go
+SCANNED = 1_024  # rows wanted of the first scan: a descent needs no more of them than it would of fewer rows
+STRIDE = 2  # times a length are read in one go
 BEYOND = 3  # lengths followed after nothing is missing any more: the model has to see that, too
 
 
