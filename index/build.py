@@ -1,6 +1,6 @@
 """The next first stage under construction: prefixes of every row under another rotation, in a graph or packed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 
 from index import bits
-from index.encoding import trained
+from index.encoding import fill, trained
 from index.integrity import read_block
 from index.matrices import Matrices
 from index.matryoshka import turned, unit
@@ -119,9 +119,12 @@ class Build:
     def _encode(self) -> None:
         """The rows of the view, encoded as they are read: nothing holds all prefixes as floats."""
         older = trained(self.view, chosen_codes(self.options, self.live), self.total)
+        fill(older, self._read_first())
+        self.view = replace(self.view, shortlist=self.view.shortlist.with_older(older))
+
+    def _read_first(self) -> Iterator[np.ndarray]:
         for start in range(0, self.total, BLOCK):
             self.check_open()
             stop = min(start + BLOCK, self.total)
-            older.add(self._prefixes(self.live, start, stop, first=True))
+            yield self._prefixes(self.live, start, stop, first=True)
             self.progress(stop, self.total)
-        self.view = replace(self.view, shortlist=self.view.shortlist.with_older(older))

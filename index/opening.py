@@ -15,7 +15,7 @@ from index.codec import Codec, stored_codec
 from index.database import Documents, peek
 from index.documents import live_mask
 from index.drift import energy_of
-from index.encoding import trained
+from index.encoding import fill, trained
 from index.errors import FingerprintMismatch, StoreCorrupt, StoreFormat
 from index.graph import Graph
 from index.integrity import read_block
@@ -174,8 +174,8 @@ def _unread(view: View, shortlist: Shortlist) -> View:
 def _packed(view: View, older: Older | None) -> Older:
     """All rows of the view packed as they are read: as floats they would take ten times the room."""
     older = older or trained(view, PACKED, view.rows)
-    for start in range(older.rows, view.rows, BLOCK):
-        older.add(view.prefixes(read_block(view, start, min(start + BLOCK, view.rows))))
+    starts = range(older.rows, view.rows, BLOCK)
+    fill(older, (view.prefixes(read_block(view, start, min(start + BLOCK, view.rows))) for start in starts))
     return older
 
 
