@@ -8,10 +8,19 @@ import pytest
 from cli_runner import serving
 from python_pages import ROOT, blocks, run
 
-NEEDED = {"OpenAI": "openai", "LangChain": "langchain_core", "LlamaIndex": "llama_index", "MCP": "mcp"}
+NEEDED = {
+    "OpenAI": "openai",
+    "LangChain": "langchain_core",
+    "LlamaIndex": "llama_index",
+    "MCP": "mcp",
+    "MTEB and BEIR": "mteb",
+}
+HEAVY = ("LangChain", "LlamaIndex", "MTEB and BEIR")
+HEADINGS = [pytest.param(name, marks=pytest.mark.long if name in HEAVY else ()) for name in NEEDED]
 
 
-@pytest.mark.parametrize("heading", NEEDED)
+@pytest.mark.filterwarnings("default")  # of theirs
+@pytest.mark.parametrize("heading", HEADINGS)
 def test_the_page(heading: str, tmp_path: Path) -> None:
     """Each part by itself."""
     if find_spec(NEEDED[heading]) is None:

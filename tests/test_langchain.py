@@ -17,6 +17,8 @@ from langchain_tests.integration_tests.vectorstores import EMBEDDING_SIZE, Vecto
 
 from app.langchain import FunnelVectorStore
 
+pytestmark = pytest.mark.long  # for the packages that it brings
+
 
 def client(path: Path, **values: object) -> Client:
     return Client(app=create_app(Settings(data_dir=path / "data", _env_file=None, **values), HashEmbedder()))

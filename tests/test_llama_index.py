@@ -25,6 +25,7 @@ from llama_index.core.vector_stores.types import (
 
 from app.llama_index import FunnelEmbedding, FunnelVectorStore
 
+pytestmark = pytest.mark.long  # for the packages that it brings
 TEXTS = {"a": "red green", "b": "red green blue", "c": "yellow"}
 
 

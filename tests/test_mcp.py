@@ -13,6 +13,9 @@ pytest.importorskip("mcp", reason="mcp is missing: pip install 'funnel-search[in
 
 from mcp import Client, StdioServerParameters
 
+from app.client import Client as FunnelClient
+from app.mcp_server import mcp_server
+
 
 async def talk(client: Client) -> None:
     """What an assistant does."""
@@ -54,8 +57,21 @@ def command(*options: str) -> StdioServerParameters:
     )
 
 
+def test_the_tools(tmp_path: Path) -> None:
+    """An assistant finds them, stores, searches, reads, and is told what it did wrong."""
+
+    async def work(url: str) -> None:
+        with FunnelClient(url) as client:
+            async with Client(mcp_server(client)) as assistant:
+                await talk(assistant)
+
+    with serving(tmp_path / "data") as url:
+        asyncio.run(work(url))
+
+
+@pytest.mark.long
 def test_over_standard_input_and_output(tmp_path: Path) -> None:
-    """An assistant finds the tools, stores, searches, reads, and is told what it did wrong."""
+    """The same with the command that an assistant starts."""
 
     async def work(url: str) -> None:
         async with Client(command("--url", url)) as client:
