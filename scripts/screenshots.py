@@ -31,6 +31,13 @@ def main() -> None:
             if name == "funnel-phone":
                 page.get_by_role("button", name="See the funnel").click()
             taken(page, name)
+        page = opened(browser, f"{options.full}/#q={quote(options.query)}", DESK, "light")
+        page.locator("#results .open").first.click()
+        page.locator("#document[open]").wait_for()
+        taken(page, "document")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="API key").click()
+        taken(page, "key")
         taken(opened(browser, options.empty, DESK, "light"), "empty")
         page = opened(browser, f"{options.empty}/#view=add", DESK, "light")
         page.locator("#file").set_input_files(options.file)

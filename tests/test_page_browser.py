@@ -138,6 +138,7 @@ def test_stages_target_and_exact(opened: Open, url: str) -> None:
     page.locator("#took", has_text="comparing everything").wait_for()
     page.get_by_role("radio", name="Exact").check()
     page.locator("#found", has_text="· exact").wait_for()
+    page.locator("#exact", has_text="This is the exact answer").wait_for()
     assert "mode=exact" in page.url
     page.go_back()
     page.locator("#took", has_text="comparing everything").wait_for()
@@ -413,6 +414,26 @@ def test_every_state_is_accessible(opened: Open, url: str, state: str, scheme: s
         assert violations(page, axe) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert not re.search("NaN|undefined|Infinity|null", page.locator("body").inner_text())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_dialogs_and_uploads_are_accessible(opened: Open, tmp_path: Path, scheme: str) -> None:
+    """The key's, with a refusal, the one that asks before a document goes, and files that failed in part."""
+    axe = axe_source()
+    with served(tmp_path, **KEYED) as url:
+        store(url, *documents(3), headers=bearer(FULL))
+        page = opened(f"{url}/#view=documents&doc=d001", color_scheme=scheme)
+        page.locator("#key", has_text="send a key").wait_for()
+        assert violations(page, axe) == []
+        page.locator("#key-field").fill(FULL)
+        page.locator("#key-field").press("Enter")
+        page.locator("#browse .open").first.click()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        assert violations(page, axe) == []
+        page.keyboard.press("Escape")
+        drop(page, "notes.jsonl", '{"id": "new", "text": "t"}\n{broken\n')
+        page.locator("#files summary").click()
+        assert violations(page, axe) == []
 
 
 def test_an_empty_collection_offers_a_beginning(opened: Open, tmp_path: Path) -> None:

@@ -18,34 +18,32 @@ let kept = { key: "", answer: null }; // of one question, for all widths
 
 /** Show the places of an answer, and what the exact one has besides. */
 export async function compare(answer, asked, info, signal) {
-  const own = answer.results.map((hit) => ({
-    name: named(hit),
-    before: hit.explain.prefix_rank,
-    now: hit.explain.full_rank,
-    found: true,
-  }));
+  const { exact: complete, explain } = answer.funnel;
+  const found = new Set(answer.results.map((hit) => hit.id));
   const cut = cutOf(answer.funnel);
-  if (!(wanted ?? answer.funnel.explain.matching <= CHEAP)) {
-    places(own, cut, asked.limit, false);
+  if (!complete && !(wanted ?? explain.matching <= CHEAP)) {
+    places(placed(answer, found), cut, asked.limit, "funnel");
     return offer(answer, asked, info, signal);
   }
   try {
-    const exact = await exactly(asked, answer, signal);
-    const found = new Set(answer.results.map((hit) => hit.id));
-    const hits = exact.results.map((hit) => ({
-      id: hit.id,
-      name: named(hit),
-      before: hit.explain.prefix_rank,
-      now: hit.explain.full_rank,
-      found: found.has(hit.id),
-    }));
-    places(info.exact_only ? [] : hits, cut, asked.limit, true);
+    const exact = complete ? answer : await exactly(asked, answer, signal);
+    const hits = placed(exact, found);
+    places(info.exact_only ? [] : hits, cut, asked.limit, complete ? "exact" : "compared");
     tell(hits, exact, answer, info);
-    mark(hits, widest(info, answer.funnel.explain.matching));
+    mark(hits, widest(info, explain.matching));
   } catch (problem) {
     complain(problem);
   }
 }
+
+const placed = ({ results }, found) =>
+  results.map((hit) => ({
+    id: hit.id,
+    name: named(hit),
+    before: hit.explain.prefix_rank,
+    now: hit.explain.full_rank,
+    found: found.has(hit.id),
+  }));
 
 /** The length of the shortlist; null where none cut the prefix order. */
 function cutOf({ exact, stages, target_recall: target }) {
@@ -93,6 +91,7 @@ function tell(hits, exact, answer, info) {
 
 function price(exact, answer, info) {
   const { reranked } = exact.funnel.explain;
+  if (exact === answer) return "This is the exact answer: nothing can be missed.";
   const times = ms(exact.timing_ms.rerank);
   const ours = ms(answer.timing_ms.shortlist + answer.timing_ms.rerank);
   return `The exact answer compared ${count(reranked)} full vectors (${bytes(reranked * info.row_bytes)}) in ${times}, this one took ${ours}.`;

@@ -14,32 +14,30 @@ const SHOWN = 20;
 
 /**
  * Show the columns. `hits` are {name, before, now, found} in the full order, `cut_` is the length of the shortlist or
- * null, `limit` how many were asked for.
+ * null, `limit` how many were asked for; `of` says what they are: "funnel", alone or "compared", or "exact".
  */
-export function places(hits, cut_, limit, complete) {
+export function places(hits, cut_, limit, of) {
   const shown = hits.filter((hit) => hit.before !== null).slice(0, SHOWN);
-  if (!shown.length)
-    return show(
-      at("places"),
-      make("p", { class: "hint" }, "There is one order only: all of the vector was compared at once."),
-    );
-  const rescued = shown.filter((hit) => hit.found && hit.before > limit).length;
-  const missed = shown.filter((hit) => !hit.found).length;
-  return show(
-    at("places"),
-    make("p", { class: "hint" }, told(shown.length, rescued, missed, limit, complete)),
-    chart(shown, cut_, limit, told(shown.length, rescued, missed, limit, complete)),
-  );
+  const said = shown.length ? told(shown, limit, of) : "There is one order only: this model has no short vectors.";
+  const drawn = shown.length ? chart(shown, cut_, limit, said) : null;
+  return show(at("places"), make("p", { class: "hint" }, said), drawn);
 }
 
-function told(all, rescued, missed, limit, complete) {
-  const lifted = rescued
-    ? `The rerank rescued ${rescued} of ${all}: the short vectors had them below place ${limit}.`
-    : `The short vectors had all ${all} of these among the first ${limit}; the rerank put them in order.`;
-  const lost = missed ? ` ${missed} ${missed === 1 ? "lies" : "lie"} deeper than the funnel looked: missed.` : "";
-  return (
-    (missed === all ? "" : lifted) + lost + (complete ? "" : " Compare with the exact answer to see what was missed.")
-  );
+function told(hits, limit, of) {
+  const lifted = hits.filter((hit) => hit.found && hit.before > limit).length;
+  const missed = hits.filter((hit) => !hit.found).length;
+  const [all, found] = [hits.length, hits.length > missed];
+  if (of === "exact") {
+    return lifted
+      ? `The short vectors alone have ${lifted} of these ${all} below place ${limit}.`
+      : `The short vectors alone have the same ${all} on top, perhaps in another order.`;
+  }
+  const rescued = lifted
+    ? `The rerank rescued ${lifted} of ${all}: the short vectors had them below place ${limit}.`
+    : "The short vectors had what was found among the first; the rerank put it in order.";
+  const lost = missed ? `${missed} ${missed === 1 ? "lies" : "lie"} deeper than the funnel looked: missed.` : "";
+  const ask = of === "funnel" ? "Compare with the exact answer to see what was missed." : "";
+  return [found && rescued, lost, ask].filter(Boolean).join(" ");
 }
 
 function chart(hits, cut_, limit, label) {

@@ -54,5 +54,6 @@ function cost({ funnel, timing_ms: timing }, steps, info) {
   const full = funnel.explain.matching * info.row_bytes;
   const share = funnel.exact || !full ? "" : ` A comparison of all full vectors would read ${bytes(full)}.`;
   const cold = funnel.explain.cold_rows ? ` ${many(funnel.explain.cold_rows, "row")} came from the disk.` : "";
-  return `${bytes(read)} compared.${share}${cold} Besides: embedding the question ${timing.embed ? ms(timing.embed) : "nothing (it is remembered)"}, reading documents ${ms(timing.documents)}.`;
+  const graph = steps.some((step) => step.read === null) ? ", and what the graph visited" : "";
+  return `${bytes(read)} compared${graph}.${share}${cold} Besides: embedding the question ${timing.embed ? ms(timing.embed) : "nothing (it is remembered)"}, reading documents ${ms(timing.documents)}.`;
 }
