@@ -88,6 +88,9 @@ def near(query: np.ndarray, centres: np.ndarray, depth: float) -> np.ndarray:
 
 
 def deeper(depth: float, matching: int, rows: int) -> float:
-    """The depth for a filter: the best of fewer rows score less, in the end as the logarithm of their number."""
+    """The depth for a filter: the best of fewer rows score less, and may lie elsewhere.
+
+    With the square, a tenth or a hundredth of 370,000 rows lost no more recall than all of them do.
+    """
     share = math.log(max(matching, 2)) / math.log(max(rows, 2))
-    return (1 - (1 - NEAR * depth) * share) / NEAR
+    return (1 - (1 - NEAR * depth) * share**2) / NEAR
