@@ -81,7 +81,7 @@ def examples(url: str, info: dict[str, Any]) -> Iterator[str]:
 def show(url: str, client: Client) -> None:
     """Where the service is, what it wants to be known, and what to type."""
     info = client.info()
-    say(f"\nReady on {url} ({client.count()} documents; {url}/docs describes the API).")
+    say(f"\nReady on {url} ({client.count()} documents): open it in a browser; {url}/docs describes the API.")
     if info["notice"]:
         say(f"note: {info['notice']}")
     say("Try:\n" if info["model"] else f"Documents and searches bring vectors of {info['dim']} numbers. Try:\n")
