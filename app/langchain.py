@@ -49,7 +49,7 @@ class FunnelVectorStore(VectorStore):
         contents = list(texts)
         named = [given or str(uuid4()) for given in ids or [None] * len(contents)]
         described = metadatas or [{}] * len(contents)
-        rows = [
+        rows: list[Json] = [
             {"id": one, "text": text, "metadata": metadata}
             for one, text, metadata in zip(named, contents, described, strict=True)
         ]

@@ -69,7 +69,7 @@ class FunnelVectorStore(BasePydanticVectorStore):
         if query.mode != VectorStoreQueryMode.DEFAULT:
             raise ValueError(f"the query mode is 'default', got {query.mode.value!r}")
         vector = query.query_embedding
-        asked = {"query": query.query_str} if vector is None else {"vector": vector}
+        asked: Json = {"query": query.query_str} if vector is None else {"vector": vector}
         asked["filter"] = condition(query.filters, query.node_ids, query.doc_ids)
         hits = self._client.search(limit=query.similarity_top_k, **asked, **kwargs)["results"]
         return VectorStoreQueryResult(
