@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +9,7 @@ import pytest
 from app.client import Client
 from cli_runner import serving
 from service import running
-from test_scripts import clean_environment, executable
-
-ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+from shell_pages import ROOT, bash, commands, made, without_variables
 
 # Not run here: the first words of a command (after its variables), and why.
 ELSEWHERE = {
@@ -34,40 +29,7 @@ ELSEWHERE = {
 RUN = ("curl ", "echo ", ".venv/bin/funnel ")
 NEED_NO_SERVICE = (".venv/bin/funnel verify", ".venv/bin/funnel repair", ".venv/bin/funnel reindex")
 
-# `funnel` as in .venv/bin, with a small model.
-FUNNEL = f"""#!{sys.executable}
-import sys
-sys.path.insert(0, {str(ROOT / "tests")!r})
-import app.embedder
-from embedders import HashEmbedder
-app.embedder.load_embedder = lambda *_: HashEmbedder()
-from app.cli import main
-main()
-"""
-# Every answer has to have the status 200.
-CURL = """
-curl() {
-  if [ "$(command curl -o answer -w '%{http_code}' "$@")" != 200 ]; then cat answer; return 1; fi
-}
-"""
-
-
-def commands(block: str) -> list[str]:
-    """The commands of a block, each with the lines that belong to it."""
-    found: list[str] = []
-    for line in block.splitlines():
-        if line.startswith(" ") or (found and found[-1].endswith("\\")):
-            found[-1] += "\n" + line
-        elif not line.startswith("#"):
-            found.append(line)
-    return found
-
-
-COMMANDS = [command for block in BLOCKS for command in commands(block)]
-
-
-def without_variables(command: str) -> str:
-    return re.sub(r"^([A-Z_]+=\S+ )*", "", command)
+COMMANDS = commands("README.md")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -80,23 +42,9 @@ def test_every_command_is_known(command: str) -> None:
         assert script.stat().st_mode & 0o111
 
 
-def bash(folder: Path, url: str, *lines: str) -> subprocess.CompletedProcess[str]:
-    """What the lines do in a folder, with the service at this address instead of the usual one."""
-    host, port = url.removeprefix("http://").split(":")
-    script = CURL + "\n".join(lines).replace("127.0.0.1:8000", f"{host}:{port}")
-    environment = clean_environment(FUNNEL_PORT=port, COLUMNS="200")
-    return subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where ./scripts/start has been, as far as the commands can tell."""
-    executable(tmp_path / ".venv/bin/funnel", FUNNEL)
-    executable(tmp_path / ".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
-    return tmp_path
+    return made(tmp_path)
 
 
 def test_commands(folder: Path) -> None:
