@@ -1,6 +1,7 @@
 """How much is let in at once: requests, and bytes of bodies. At shutdown nothing more is."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -67,6 +68,7 @@ class Admission:
         self.stopping = asyncio.Event()  # set at the begin of a shutdown
         self.largest = settings.max_body_bytes  # a longer one is refused by the route, with a 413
         self._most, self._budget = settings.max_requests, max(settings.body_memory_bytes, self.largest + SLACK)
+        self.refused = Counter[str]()  # before the application saw them, by the slug of their problem
         self._visits: set[Visit] = set()
         self._held = 0
         self._expired = False

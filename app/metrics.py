@@ -4,39 +4,36 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
 from app.truth_metrics import TruthMetrics
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 RECALLS = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1)
 ROWS = (50, 100, 200, 400, 800, 1_600, 3_200, 10_000, 100_000, 1_000_000)
-INDEX = {
-    "documents": "Live documents.",
-    "rows": "Rows of vectors, dead ones too.",
-    "dead_rows": "Rows of replaced and deleted documents.",
-    "generation": "The live generation of vectors.",
-}
 
 
 class Metrics:
-    """What the service counts as it goes, and what it reads from the store when it is asked."""
+    """What the service counts as it goes; `app.gauges` has what is read when somebody asks."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "funnel_http_requests", "Answered requests.", ("method", "route", "status"), registry=registry
+            "funnel_http_requests",
+            "Answered requests, by method, route and status.",
+            ("method", "route", "status"),
+            registry=registry,
         )
         self.request_seconds = Histogram(
             "funnel_http_request_seconds",
-            "From request to answer.",
+            "From request to answer, by route.",
             ("route",),
             buckets=SECONDS,
             registry=registry,
         )
         self.stage_seconds = Histogram(
             "funnel_search_stage_seconds",
-            "Stages of a search.",
+            "Stages of searches, by stage: `total` is all of one.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,
@@ -50,27 +47,24 @@ class Metrics:
             buckets=RECALLS,
             registry=registry,
         )
-        self.searches = Counter("funnel_search_queries", "Answered queries.", ("kind",), registry=registry)
-        self.degraded = Counter("funnel_search_degraded", "Answers cut short or eased.", ("reason",), registry=registry)
+        self.searches = Counter(
+            "funnel_search_queries", "Answered queries, by kind: funnel or exact.", ("kind",), registry=registry
+        )
+        self.degraded = Counter(
+            "funnel_search_degraded", "Answers cut short or eased, by reason.", ("reason",), registry=registry
+        )
         self.truth = TruthMetrics(registry)
         self.documents = Counter(
             "funnel_ingest_documents",
-            "Ingested documents by what became of them.",
+            "Ingested documents, by what became of them (outcome).",
             ("outcome",),
             registry=registry,
         )
         self.truncated = Counter("funnel_ingest_truncated", "Documents longer than the model reads.", registry=registry)
-        self._waiting = Gauge("funnel_queue_depth", "Waiting work.", ("queue",), registry=registry)
-        self._index = {
-            name: Gauge(f"funnel_index_{name}", sentence, registry=registry) for name, sentence in INDEX.items()
-        }
-        self._read_only = Gauge(
-            "funnel_read_only", "1 when an I/O error has made the store read-only.", registry=registry
-        )
+        ProcessCollector(registry=registry)  # memory, processor time, open files
         # A label is looked up in Python, at the price of an observation: what is asked for at each request is kept.
         self._request, self._request_seconds = cache(self.requests.labels), cache(self.request_seconds.labels)
         self._stage, self._searched = cache(self.stage_seconds.labels), cache(self.searches.labels)
-        self._bytes = Gauge("funnel_index_bytes", "Bytes of the index.", ("where", "part"), registry=registry)
 
     def answered(self, method: str, route: str, status: int, took: float) -> None:
         """Count one request, answered in so many seconds."""
@@ -97,15 +91,3 @@ class Metrics:
         for outcome in ("created", "updated", "unchanged", "failed", "superseded"):
             self.documents.labels(outcome).inc(counts[outcome])
         self.truncated.inc(counts["truncated"])
-
-    def render(self, stats: Mapping[str, Any], waiting: Mapping[str, int]) -> bytes:
-        """The text format, with the numbers of the store as they are now."""
-        for queue, depth in waiting.items():
-            self._waiting.labels(queue).set(depth)
-        for name, gauge in self._index.items():
-            gauge.set(stats["count" if name == "documents" else name])
-        self._read_only.set(stats.get("read_only") is not None)
-        for where in ("disk", "memory"):
-            for part, size in stats[f"{where}_bytes"].items():
-                self._bytes.labels(where, part).set(size)
-        return generate_latest(self.registry)

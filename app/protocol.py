@@ -111,6 +111,7 @@ class Bounded(HttpToolsProtocol):
         """Run a request. What could not be let in is refused here, where that takes a tenth of the time: under a load
         of many times what can be answered, refusing is most of the work."""
         if self.admission.full and cycle.scope["path"] not in (*ALWAYS, READY):
+            self.admission.refused["queue-full"] += 1
             app = Refusal(f"{self.admission.inside} requests are waiting already, which is the limit")
         self._running = cycle
         super()._start_asgi_task(cycle, app)
@@ -190,6 +191,7 @@ class Bounded(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()  # the one before is not answered yet: nothing may come between
             return
+        self.admission.refused[slug] += 1
         refusal = Refusal(detail, slug)
         headers = b"".join(b"%s: %s\r\n" % pair for pair in (*refusal.headers, (b"connection", b"close")))
         self.transport.write(STATUS_LINE[refusal.status] + headers + b"\r\n" + refusal.body)

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.admission import Admission
 from app.answers import json_answer
+from app.gauges import Now, Scrape
 from app.info import info
 from app.openapi import problems_of
 from app.problems import PROBLEMS, Problem, Refused
@@ -72,10 +74,15 @@ async def _search(service: Service) -> None:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(service: ServiceDep) -> Response:
+async def metrics(request: Request, service: ServiceDep) -> Response:
     """The text format of Prometheus."""
-    stats = await service.calls.run(service.store.stats)
-    return Response(service.metrics.render(stats, service.waiting), media_type=CONTENT_TYPE_LATEST)
+    text = await service.calls.run(_scrape, service, request.app.state.admission)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _scrape(service: Service, admission: Admission) -> bytes:
+    now = Now(service.store.stats(), service, admission)
+    return generate_latest(Scrape(service.metrics.registry, now))
 
 
 @router.get("/problems", summary="All kinds of problems")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from index import seal
 from index.connections import connect, failure
+from index.durations import Durations
 from index.errors import FunnelError, StoreBusy, StoreCorrupt, StoreUnavailable, ViewGone
 from index.layout import sync_directory
 from index.tables import COLUMNS, State, make_tables
@@ -27,7 +28,7 @@ class Documents:
 
     def __init__(self, path: Path, initial: State | None = None, readers: int = 8) -> None:
         """Open the file; with `initial`, make it first."""
-        self.path = path
+        self.path, self.syncs = path, Durations()  # of COMMIT, which syncs SQLite's log
         self._open(initial)
         self._pool: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()  # None: closed
         self._readers, self._closing = 0, False
@@ -76,7 +77,9 @@ class Documents:
             try:
                 yield self._writer
                 seal.press(self._writer)
+                begun = time.perf_counter()
                 self._writer.execute("COMMIT")
+                self.syncs.note(time.perf_counter() - begun)
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")

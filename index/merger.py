@@ -47,6 +47,11 @@ class Merger:
         self._thread = threading.Thread(target=self._run, name="funnel-merger", daemon=True)
         self._thread.start()
 
+    @property
+    def merged_from(self) -> int | None:
+        """Rows of tail from which on they are merged; None where they are not."""
+        return merged_from(self._writer.view, self._options)
+
     def notify(self) -> None:
         """There may be something to merge; never blocks."""
         self._wake.set()
@@ -117,13 +122,18 @@ def _record(batch: Batch, record: str | None) -> None:
 
 def due(view: View, options: StoreOptions) -> bool:
     """Whether the tail has outgrown a flat scan."""
-    tail = len(view.shortlist.tail)
-    if options.shortlist_index == "flat" or view.searched.exact_only or tail < MIN_MERGE:
-        return False
+    rows = merged_from(view, options)
+    return rows is not None and len(view.shortlist.tail) >= rows
+
+
+def merged_from(view: View, options: StoreOptions) -> int | None:
+    """Rows of tail from which on they are merged; None where they are not, at this size or ever."""
+    if options.shortlist_index == "flat" or view.searched.exact_only:
+        return None
     if view.shortlist.older is None and options.shortlist_index == "auto":
-        return view.rows > options.flat_limit
+        return MIN_MERGE if view.rows > options.flat_limit else None
     most = MAX_PACKED if options.shortlist_index == "packed" else MAX_MERGE
-    return tail >= min(max(MIN_MERGE, view.rows // MERGE_SHARE), most)
+    return min(max(MIN_MERGE, view.rows // MERGE_SHARE), most)
 
 
 def merged(view: View, options: StoreOptions, stop: Any = lambda: False) -> Older | None:

@@ -30,6 +30,7 @@ def statistics(
             "codes": older.codes if older else "float32",
             "older_rows": view.shortlist.older_rows,
             "tail_rows": len(view.shortlist.tail),
+            "merged_from": merger.merged_from,
             "merging": merger.merging,
             "merge_error": merger.error,
         },

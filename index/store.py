@@ -14,6 +14,7 @@ from index.calibration import Calibration
 from index.calibrations import Calibrations
 from index.document import Document, StoredDocument
 from index.drift import Drift
+from index.durations import Durations
 from index.errors import DocumentNotFound, InvalidInput
 from index.jobs import Job
 from index.matching import Matching, ids_in_batch
@@ -51,6 +52,8 @@ class Store(Upkeep):
         self._lock, self._documents = opened.lock, opened.documents
         self._matching, self._drift, self._closed = Matching(opened.documents), Drift(), False
         self._writer = Writer(opened.documents, opened.vectors, opened.view)
+        written = {"commit": self._writer.commits, "vectors": self._writer.syncs, "documents": opened.documents.syncs}
+        self.durations: Mapping[str, Durations] = written  # whole commits; in them the fsyncs of vectors and documents
         self._merger = Merger(self._writer, opened.layout, options, opened.saved_rows)
         self._writer.committed = self._merger.notify
         self._calibrations = Calibrations(opened.layout)

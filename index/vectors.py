@@ -9,6 +9,7 @@ import mmap
 import os
 import zlib
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,8 @@ class VectorFile:
         except OSError as error:
             raise self._failed(error, needed - size) from error
 
-    def write(self, start: int, raw: np.ndarray) -> None:
-        """Write (n, row_bytes) rows and their checksums at row `start` and fsync both files.
+    def write(self, start: int, raw: np.ndarray) -> float:
+        """Write (n, row_bytes) rows and their checksums at row `start` and fsync both files; the seconds of the fsyncs.
 
         Raises StorageFull when there is no room, StoreUnavailable on any other I/O error and on every failed
         fsync, after which nobody knows what the disk holds.
@@ -70,11 +71,13 @@ class VectorFile:
             _pwrite(self._checksums, sums, start * CHECKSUM_BYTES)
         except OSError as error:
             raise self._failed(error, raw.nbytes) from error
+        begun = perf_counter()
         try:
             os.fsync(self._data)
             os.fsync(self._checksums)
         except OSError as error:
             raise StoreUnavailable(f"syncing {self.path} failed: {error}") from error
+        return perf_counter() - begun
 
     def matrix(self, rows: int) -> np.ndarray:
         """The first `rows` rows as a read-only (rows, row_bytes) uint8 view of the mapping."""

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from index import bits
 from index.batch import Batch
 from index.database import Documents
+from index.durations import Durations
 from index.errors import FunnelError, StoreBusy, StoreUnavailable
 from index.jobs import Adopt, Alone, Exchange, Job, Swap
 from index.vectors import VectorFile
@@ -35,6 +37,7 @@ class Writer:
         self.vectors = vectors  # of the generation that the documents have: the same while one of these is read
         self.committed: Callable[[], None] = lambda: None  # called after each new view; must not block
         self.repainted: deque[int] | None = None  # rows whose metadata changed in place, noted once committed
+        self.syncs, self.commits = Durations(), Durations()  # of the vectors; of whole commits
         self._documents = documents
         self._jobs: queue.SimpleQueue[Job | Alone | None] = queue.SimpleQueue()
         self._broken: StoreUnavailable | None = None
@@ -105,7 +108,9 @@ class Writer:
         try:
             if self._broken:
                 raise self._broken
+            begun = perf_counter()
             view = self._transact(jobs, answers)
+            self.commits.note(perf_counter() - begun)
         except Exception as error:  # all is rolled back, the callers get it, and this thread must live on
             self._note(error)
             self._refuse(jobs, error)
@@ -133,7 +138,7 @@ class Writer:
                 return view
             raw = view.codec.encode(np.stack(batch.added)) if batch.added else None
             if raw is not None:
-                self.vectors.write(view.rows, raw)
+                self.syncs.note(self.vectors.write(view.rows, raw))
             db.execute("UPDATE state SET commits = commits + 1, rows = ?", (batch.next_row,))
             made = self._next_view(view, batch, raw)
         if (noted := self.repainted) is not None:  # a compaction that ends forgets it at any moment

@@ -19,7 +19,6 @@ from starlette.testclient import TestClient
 
 from app import routes_service
 from app.main import create_app
-from app.metrics import Metrics
 from app.responses import Info
 from app.service import Service, limit_threads
 from app.settings import SettingsError
@@ -310,14 +309,6 @@ def test_the_start_warns_of_what_a_user_should_know(
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert notice in warnings
     assert any("FUNNEL_MODLE" in warning and "FUNNEL_MODEL" in warning for warning in warnings)
-
-
-def test_a_read_only_store_shows_in_the_metrics() -> None:
-    """The gauge is 1 when the store tells a reason, and 0 otherwise."""
-    sizes = {"count": 0, "rows": 0, "dead_rows": 0, "generation": 0, "disk_bytes": {}, "memory_bytes": {}}
-    metrics = Metrics()
-    assert b"funnel_read_only 0.0" in metrics.render({**sizes, "read_only": None}, {})
-    assert b"funnel_read_only 1.0" in metrics.render({**sizes, "read_only": "a sync failed"}, {})
 
 
 def test_stopping_lets_a_running_ingest_finish_its_batch(tmp_path: Path) -> None:

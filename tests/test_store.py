@@ -110,6 +110,7 @@ def test_statistics_tell_what_there_is(store: Store) -> None:
         "codes": "float32",
         "older_rows": 0,
         "tail_rows": 50,
+        "merged_from": None,
         "merging": False,
         "merge_error": None,
     }
