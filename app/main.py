@@ -93,7 +93,9 @@ def create_app(settings: Settings | None = None, embedder: Embedder | None = Non
     if access.origins:
         app.add_middleware(CORSMiddleware, **cors(access))
     app.add_middleware(Headers)
-    app.add_middleware(Requests, metrics=metrics)  # the last one added is the first that a request meets
+    app.add_middleware(
+        Requests, metrics=metrics, slow=chosen.log_slow_seconds
+    )  # the last one added is the first that a request meets
     for routes in ROUTES:
         app.include_router(routes.router)
     routes_docs.mount(app)

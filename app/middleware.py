@@ -8,6 +8,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.logs import REQUEST, Fields
 from app.metrics import Metrics
 from app.settings import SettingsError
 from index.errors import FunnelError
@@ -21,11 +22,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"}
 class Requests:
     """Gives every request an id, its own if it has a sane one, and says what became of it.
 
-    The log has method, route, status, time and id: never a body, an address parameter or a document.
+    The log has method, route, status, time, the stages of a search and the id of what failed or took `slow` seconds:
+    never a body, an address parameter or a document.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, slow: float) -> None:
+        self._app, self._metrics, self._slow = app, metrics, slow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and watch its answer."""
@@ -34,6 +36,7 @@ class Requests:
         started, status = perf_counter(), GONE
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        REQUEST.set(request_id)
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -55,9 +58,13 @@ class Requests:
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._metrics.answered(method, route, status, took)
-        level = logging.DEBUG if status < 400 else logging.INFO  # what goes well is in the metrics
-        line = "method=%s route=%s status=%d ms=%.1f request_id=%s"
-        log.log(level, line, method, route, status, took * 1e3, request_id)
+        level = logging.INFO if status >= 400 or took >= self._slow else logging.DEBUG  # the metrics have them all
+        if not log.isEnabledFor(level):
+            return
+        told = Fields(method=method, route=route, status=status, ms=round(took * 1e3, 1))
+        if timing := scope["state"].get("timing_ms"):
+            told["timing_ms"] = timing
+        log.log(level, "%s", Fields(told, request_id=request_id))
 
 
 def _request_id(scope: Scope) -> str:

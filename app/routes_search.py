@@ -32,4 +32,6 @@ async def search_documents(request: Request, service: ServiceDep) -> Response:
     """Shortlist on prefixes, rerank with full vectors. With `queries` or `vectors`, `results`, `funnel`,
     `degraded` and `fewer` are lists with one entry per query."""
     body = await read_json(request, SearchRequest, service.settings.max_body_bytes)
-    return json_answer(await search(service, body))
+    found = await search(service, body)
+    request.scope["state"]["timing_ms"] = found["timing_ms"]  # for the log
+    return json_answer(found)

@@ -163,7 +163,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, watche
 
 def _config(app: Any, settings: Settings, admission: Admission, **where: Any) -> uvicorn.Config:
     # Logging belongs to the process: a directory served for a moment leaves it as it is.
-    logs: dict[str, Any] = {"log_config": log_config(settings.log_level)}
+    logs: dict[str, Any] = {"log_config": log_config(settings.log_level, settings.log_format)}
     if "uds" in where:
         logs = {"log_config": None, "log_level": "critical"}
     return uvicorn.Config(

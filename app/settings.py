@@ -163,6 +163,10 @@ class Settings(BaseSettings):
     """How long requests in flight may take to finish at shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe messages that are logged."""
+    log_format: Literal["text", "json"] = "text"
+    """A line of the log is plain text, or a JSON object."""
+    log_slow_seconds: float = Field(1, ge=0)
+    """Requests that took as long are logged, as those are that failed; 0 logs all."""
 
 
 def load_settings(**values: Any) -> Settings:

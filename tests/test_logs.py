@@ -1,5 +1,6 @@
 """Logging of a server."""
 
+import json
 import subprocess
 import sys
 
@@ -44,3 +45,31 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
     assert len(lines) < 30_000
     assert any("lines of the log were lost" in line for line in lines)
     assert process.returncode == 0
+
+
+IN_JSON = """
+import logging, logging.config
+from app.logs import REQUEST, Fields, log_config
+logging.config.dictConfig(log_config("info", "json"))
+log = logging.getLogger("app.requests")
+log.info("%d of %d", 1, 2)
+REQUEST.set("r1")
+log.warning("%s", Fields(route="/search", status=503, timing_ms={"embed": 1.5}))
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("it failed\\nhere")
+"""
+
+
+def test_each_event_can_be_a_json_object() -> None:
+    """One line each, whatever is in it: time in UTC, level, place, message or fields, the request, the exception."""
+    done = subprocess.run([sys.executable, "-c", IN_JSON], capture_output=True, text=True, check=True)
+    plain, told, failed = map(json.loads, done.stderr.splitlines())
+    assert plain.pop("time").endswith("+00:00")
+    assert plain == {"level": "info", "logger": "app.requests", "message": "1 of 2"}
+    assert told.items() >= {"level": "warning", "route": "/search", "status": 503, "request_id": "r1"}.items()
+    assert told["timing_ms"] == {"embed": 1.5}
+    assert failed["message"] == "it failed\nhere"
+    assert failed["exception"].endswith("ZeroDivisionError: division by zero")
+    assert failed["request_id"] == "r1"

@@ -157,7 +157,7 @@ def test_two_services_in_one_process_count_for_themselves(tmp_path: Path) -> Non
 
 
 def test_the_log_has_a_line_a_request_without_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Method, route, status, time and id; no text, no document id."""
+    """Method, route, status, time, the stages of a search, and id; no text, no document id."""
     caplog.set_level(logging.DEBUG, "app.requests")
     with running(tmp_path) as client:
         client.post("/ingest", json={"documents": [{"id": "secret-id", "text": "secret text"}]})
@@ -166,8 +166,22 @@ def test_the_log_has_a_line_a_request_without_texts(tmp_path: Path, caplog: pyte
     lines = [record.getMessage() for record in caplog.records if record.name == "app.requests"]
     assert len(lines) == 3
     for line in lines:
-        assert re.fullmatch(r"method=\w+ route=\S+ status=200 ms=[\d.]+ request_id=[0-9a-f]{32}", line)
+        stages = r"timing_ms=queue:[\d.]+,embed:[\d.]+,\S*,total:[\d.]+ " if "/search" in line else ""
+        assert re.fullmatch(rf"method=\w+ route=\S+ status=200 ms=[\d.]+ {stages}request_id=[0-9a-f]{{32}}", line)
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(("slow", "lines"), [(0.0, 2), (3_600.0, 1)])
+def test_what_failed_or_was_slow_is_logged(
+    slow: float, lines: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the level of every day; the others are in the metrics alone."""
+    caplog.set_level(logging.INFO, "app.requests")
+    with running(tmp_path, log_slow_seconds=slow) as client:
+        client.get("/info")
+        client.get("/documents/none")
+    assert len([record for record in caplog.records if record.name == "app.requests"]) == lines
+    assert "status=404" in caplog.text
 
 
 class Links(HTMLParser):
