@@ -45,7 +45,7 @@ def section(name: str, results: Json) -> Iterator[str]:
         yield f"Every system had {results['memory_cap'] // MEGABYTE:,} MB of memory, page cache included."
         yield ""
     for k, targets in results["compared"].items():
-        yield from table(_head(k), _rows(results, targets))
+        yield from table(_head(k, results["plan"]["threads"]), _rows(results, targets))
         stem = f"{name}-k{k}"
         if plot(PLOTS / stem, results, k):
             yield f"![recall against time, memory against time, k = {k}](plots/{stem}.svg)"
@@ -67,9 +67,9 @@ def section(name: str, results: Json) -> Iterator[str]:
     yield from source({**results, "versions": {**results["versions"], **of_peers}})
 
 
-def _head(k: str) -> tuple[str, ...]:
+def _head(k: str, threads: int) -> tuple[str, ...]:
     at = (f"p50 ms at recall@{k} {target}, times ours" for target in SHOWN)
-    at_first = (f"p99 ms at {SHOWN[0]}", f"searches/s, 2 threads, {SHOWN[0]}")
+    at_first = (f"p99 ms at {SHOWN[0]}", f"searches/s, {threads} thread{'s' if threads > 1 else ''}, {SHOWN[0]}")
     return (f"k = {k}", *at, *at_first, "build s (CPU s)", "anonymous MB", "file MB", "disk MB")
 
 

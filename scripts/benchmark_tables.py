@@ -76,7 +76,14 @@ def show(results: dict[str, Any]) -> None:
         title = f"{about['name']}: {about['rows']:,} x {about['dim']}, k = {k}; p50 in ms on one core at recall"
         table = Table("system", "mode", title=title, title_justify="left")
         columns = [f"{target} (times ours)" for target in targets]
-        for name in (*columns, "q/s, 2 threads, 0.95", "build s", "anonymous MB", "file MB", "disk MB"):
+        for name in (
+            *columns,
+            f"q/s, {results['plan']['threads']} threads, 0.95",
+            "build s",
+            "anonymous MB",
+            "file MB",
+            "disk MB",
+        ):
             table.add_column(name, justify="right")
         for system in sorted(results["systems"], key=lambda one: _order(one, targets)):
             if "failed" not in system:

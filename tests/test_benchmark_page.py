@@ -38,7 +38,7 @@ def results(rows: int, factor: float) -> dict[str, Any]:
     failed = {"name": "broken", "mode": "plain", "kind": "library", "failed": "building: no room", "settings": {}}
     made = {
         "collection": {"name": "clusters", "rows": rows, "dim": 256, "prefix_energy": 0.5},
-        "plan": {"ks": [10], "rounds": 3, "per_round": 50}, "memory_cap": None,
+        "plan": {"ks": [10], "rounds": 3, "per_round": 50, "threads": 2}, "memory_cap": None,
         "systems": [system("funnel", "two-stage", 1.0), system("graph", "plain", factor), failed],
         "left_out": {"other": "no package"},
         "command": "./scripts/benchmark.py x", "commit": "abc", "machine": "here", "versions": {"numpy": "2"},
