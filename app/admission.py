@@ -68,7 +68,7 @@ class Admission:
         self.stopping = asyncio.Event()  # set at the begin of a shutdown
         self.largest = settings.max_body_bytes  # a longer one is refused by the route, with a 413
         self._most, self._budget = settings.max_requests, max(settings.body_memory_bytes, self.largest + SLACK)
-        self.refused = Counter[str]()  # before the application saw them, by the slug of their problem
+        self.refused = Counter({"queue-full": 0})  # before the application saw them, by the slug of their problem
         self._visits: set[Visit] = set()
         self._held = 0
         self._expired = False

@@ -128,9 +128,11 @@ def _counters(now: Now) -> Iterator[Metric]:
 
 def _durations(now: Now) -> Iterator[Metric]:
     taken = now.service.store.durations
-    commits = HistogramMetricFamily("funnel_commit_seconds", "Commits: from the first statement to durable.", labels=())
+    commits = HistogramMetricFamily(
+        "funnel_commit_seconds", "Commits, from the first statement until they were durable.", labels=()
+    )
     syncs = HistogramMetricFamily(
-        "funnel_fsync_seconds", "In them, until vectors or documents were on the disk.", labels=("file",)
+        "funnel_fsync_seconds", "The fsyncs of commits, by file: vectors or documents.", labels=("file",)
     )
     for name, durations in taken.items():
         buckets = [("+Inf" if bound == float("inf") else str(bound), count) for bound, count in durations.cumulated()]

@@ -34,7 +34,9 @@ class Scrubbing:
         self._budget, self._stopped = Budget(SHARE, SAVED), Event()
         self._last: tuple[datetime, Scrubbed] | None = None
         self._damaged = Gauge("funnel_damaged_rows", "Rows that the last scrub found damaged.", registry=registry)
-        self._when = Gauge("funnel_last_scrub_time_seconds", "When it ended; 0 before the first.", registry=registry)
+        self._when = Gauge(
+            "funnel_last_scrub_time_seconds", "When the last scrub ended; 0 before the first.", registry=registry
+        )
         self._thread = Thread(target=self._run, name="scrub", daemon=True)
         if days:
             self._thread.start()

@@ -30,8 +30,7 @@ def pins() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def service() -> dict[str, Any]:
     compose: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
-    (only,) = compose["services"].values()
-    return dict(only)
+    return dict(compose["services"]["funnel"])
 
 
 @pytest.mark.parametrize("requirement", REQUIRED, ids=lambda text: Requirement(text).name)
