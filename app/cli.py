@@ -13,6 +13,7 @@ import typer
 from app.cli_compact import compact
 from app.cli_evaluate import evaluate
 from app.cli_export import export
+from app.cli_import import import_
 from app.cli_key import key
 from app.cli_mcp import mcp
 from app.cli_options import Arrow, DataDir, Folder, Form, Json, Mode, Url, expected_errors
@@ -224,6 +225,7 @@ app.command()(compact)
 app.add_typer(snapshot, name="snapshot")
 app.command()(restore)
 app.command()(export)
+app.add_typer(import_, name="import")
 app.command()(verify)
 app.command()(repair)
 app.command()(key)

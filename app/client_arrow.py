@@ -53,7 +53,7 @@ class ArrowCalls(Connection):
         if len(vectors) != len(ids):
             raise ValueError(f"{len(ids)} ids need as many vectors, got {len(vectors)}")
         columns = {"id": ids, "text": texts, "title": titles, "metadata": metadata}
-        return await self.ingest_arrow(_of_arrays(columns, vectors), mode, progress)
+        return await self.ingest_arrow(record_batches(columns, vectors), mode, progress)
 
     async def _send_batches(
         self, batches: list[Any], mode: str, tell: Callable[[dict[str, Any]], None]
@@ -132,7 +132,9 @@ def _requests(batches: Iterable[Any]) -> Iterator[list[Any]]:
         yield part
 
 
-def _of_arrays(columns: Mapping[str, Sequence[Any] | None], vectors: np.ndarray) -> Iterator[Any]:
+def record_batches(columns: Mapping[str, Sequence[Any] | None], vectors: np.ndarray) -> Iterator[Any]:
+    """Lists of n texts (None is null, metadata are objects) and (n, dim) vectors as batches of a few MiB; a column that
+    is None is left out."""
     import pyarrow
 
     step = max(1, BATCH_BYTES // (4 * vectors.shape[1]))

@@ -35,6 +35,7 @@ CALLS = {"eval", "exec", "compile", "torch.load", "yaml.load", "pd.read_pickle"}
 CALLS |= {"faiss.read_index", "os.system", "os.popen"}
 KNOWN = {
     ("coding.py", "faiss.read_index"),  # behind a checksum: see the tests below
+    ("foreign_faiss.py", "faiss.read_index"),  # in a command, of a file that its user names and is told to trust
     ("benchmark_faiss.py", "faiss.read_index"),  # which it has just written
     ("extras.py", "import_module"),  # of names that stand in our own code
 }
