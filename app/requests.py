@@ -1,6 +1,6 @@
 """The bodies that the service reads. Unknown fields and loose types are refused."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict, JsonValue
@@ -44,6 +44,22 @@ class Body(BaseModel):
         found = self.given(names)
         if len(found) != 1:
             raise refuse(f"exactly one of {', '.join(names)} is needed, got {' and '.join(found) or 'none'}")
+
+
+class HybridRequest(Body):
+    """What is looked for by its words, too, and how both orders become one."""
+
+    method: Literal["rrf"] | None = Field(None, description="Ranks of both orders, fused; the default.")
+    weight: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="Instead: the share of the words in a sum of both scores."
+    )
+    text: QueryText | None = Field(None, description="The words, where they are not those of the query.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.method is not None and self.weight is not None:
+            raise refuse(f"method {self.method} goes by ranks and weight {self.weight} by scores, send one of them")
+        return self
 
 
 class SearchRequest(Body):
@@ -90,7 +106,9 @@ class SearchRequest(Body):
     with_text: bool = Field(True, description="Results carry title and text.")
     with_metadata: bool = True
     with_vector: bool = False
-    hybrid: None = Field(None, description="Not available in this version.")
+    hybrid: HybridRequest | None = Field(
+        None, description="Look for the words, too: BM25, fused with the order by vectors. {} is enough."
+    )
     explain: bool = Field(False, description="Results carry their ranks in both stages, the answer the work it took.")
     timeout_ms: float | None = Field(
         None,
@@ -105,6 +123,8 @@ class SearchRequest(Body):
         self.one_of(QUESTIONS)
         if {"limit", "top_k"} <= self.model_fields_set:
             raise refuse("limit and top_k mean the same, send one of them")
+        if self.hybrid and self.hybrid.text is None and self.query is None and self.queries is None:
+            raise refuse("hybrid needs words: a query, queries, or a text of its own; vector, vectors and id have none")
         return self
 
     @property

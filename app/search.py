@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import asdict
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from app.problems import Refused
 from app.requests import SearchRequest
 from app.service import Service
 from index.errors import SearchTimeout
+from index.hybrid import Hybrid
 from index.matryoshka import check_vector
 from index.query import Answer, Hit, Query
 
@@ -33,10 +35,11 @@ async def search(service: Service, request: SearchRequest) -> dict[str, Any]:
     answers, begun = await within(latest, service.searches.run(_search, service, asked.vectors, planned))
     if eased:
         answers = [eased.marked(answer) for answer in answers]
+    stages = (*STAGES, "words") if query.hybrid else STAGES
     timing = {
         "queue": asked.queue_ms + (begun - submitted) * 1e3,
         "embed": asked.embed_ms,
-        **{stage: sum(answer.timing_ms[stage] for answer in answers) for stage in STAGES},
+        **{stage: sum(answer.timing_ms[stage] for answer in answers) for stage in stages},
         "total": (perf_counter() - started) * 1e3,
     }
     _measure(service, answers, timing)
@@ -67,7 +70,16 @@ def plan(request: SearchRequest) -> Query:
         exclude=request.id,
         mapped=request.id is None,
         deadline=deadline,
+        hybrid=_hybrid(request),
     )
+
+
+def _hybrid(request: SearchRequest) -> Hybrid | None:
+    """The words for each vector."""
+    if (asked := request.hybrid) is None:
+        return None
+    texts = request.queries or [request.query or ""] * len(request.vectors or [None])
+    return Hybrid(tuple(texts if asked.text is None else [asked.text] * len(texts)), asked.weight)
 
 
 async def embed(service: Service, request: SearchRequest) -> Encoded:
@@ -122,6 +134,8 @@ def hit_body(hit: Hit, request: SearchRequest) -> dict[str, Any]:
         body["metadata"] = hit.metadata
     if request.with_vector and hit.vector is not None:
         body["vector"] = hit.vector.tolist()
+    if hit.places is not None:
+        body["hybrid"] = asdict(hit.places)
     if request.explain:
         body["explain"] = {
             "prefix_rank": hit.prefix_rank,

@@ -13,6 +13,15 @@ class Explanation(Shape):
     full_rank: int | None
 
 
+class PlacesShape(Shape):
+    """Of a hybrid search: ranks, from 1, and scores among what both sides brought; null where no word is shared."""
+
+    vector_rank: int
+    cosine: float
+    words_rank: int | None
+    bm25: float | None
+
+
 class HitShape(Shape):
     """One result; members that were not asked for are absent."""
 
@@ -22,6 +31,7 @@ class HitShape(Shape):
     text: str | None = None
     metadata: dict[str, Any] | None = None
     vector: list[float] | None = None
+    hybrid: PlacesShape | None = None
     explain: Explanation | None = None
 
 
@@ -88,6 +98,7 @@ class Timing(Shape):
     shortlist: float
     rerank: float
     documents: float
+    words: float | None = None  # of a hybrid search
     total: float
 
 
@@ -104,7 +115,7 @@ class SearchResponse(Shape):
     `fewer` are lists with one entry per query, in their order."""
 
     results: list[HitShape] | list[list[HitShape]]
-    score_kind: Literal["cosine", "cosine_prefix"]
+    score_kind: Literal["cosine", "cosine_prefix", "rrf", "weighted"]
     funnel: Funnel | list[Funnel]
     degraded: dict[str, Any] | list[dict[str, Any] | None] | None
     fewer: Fewer | list[Fewer | None] | None  # null when there are as many results as were wanted

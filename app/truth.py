@@ -189,7 +189,7 @@ def open_truth(
 
 def _comparable(query: Query) -> bool:
     whole = query.rescore and query.offset == 0 and query.score_threshold is None
-    return whole and not query.exact and query.exclude is None
+    return whole and not query.exact and query.exclude is None and query.hybrid is None
 
 
 def _calibration_id(store: Store) -> str | None:

@@ -32,6 +32,7 @@ from index.writer import Writer
 MARGIN = 1.05  # times what is needed, for what is written meanwhile
 LULL, LOOK = 30.0, 0.002  # seconds in which a moment without readers is looked for, and between two looks
 FIRST_PATIENCE = 0.25  # seconds that searches and writes wait for a reader before they go on; doubled at every try,
+OWN = ("vectors", "."), ("shortlist", "-"), ("words", ".")  # files of a generation: what is before and after its number
 MOST_PATIENCE = 2.0  # up to these
 log = logging.getLogger(__name__)
 
@@ -104,8 +105,10 @@ class Compactor:
 
     def _not_removed(self, view: View) -> list[str]:
         """Files of earlier generations that are there still: what a disk would not let go of."""
-        own = (f"{self.layout.vectors(view.generation).stem}.", f"shortlist-{view.generation}-")
-        found = [path.name for kind in ("vectors-*", "shortlist-*") for path in self.layout.collection.glob(kind)]
+        own = tuple(f"{kind}-{view.generation}{end}" for kind, end in OWN)
+        found = [
+            path.name for kind in ("vectors-*", "shortlist-*", "words-*") for path in self.layout.collection.glob(kind)
+        ]
         return sorted(name for name in found if not name.startswith(own))
 
     def _check_room(self, base: View) -> None:
@@ -164,6 +167,7 @@ class Compactor:
         made.close_old()
         own = self.layout.vectors(view.generation).stem
         leftovers.remove(old for old in self.layout.collection.glob("vectors-*") if old.stem != own)
+        leftovers.remove(self.layout.collection.glob(f"{self.layout.words(base.generation).name}*"))
         try:
             self.calibrations.renumber(made.numbers.one)
         except (OSError, FunnelError) as error:

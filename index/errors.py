@@ -14,6 +14,7 @@ FunnelError
 ├── SnapshotExists          there is a snapshot of this name
 ├── SnapshotNotFound        there is no snapshot of this name
 ├── SearchTimeout           the deadline passed before anything could be answered
+├── WordsBusy               the words of some texts are not indexed yet; try again
 ├── StorageFull             no space left on the device; nothing was acknowledged
 ├── StoreUnavailable        closed, or read-only after a failed write; reopen it
 │   └── StoreBusy           another process has locked the documents file; try again
@@ -78,6 +79,10 @@ class SnapshotNotFound(FunnelError):
 
 class SearchTimeout(FunnelError):
     """The deadline passed before there was anything to answer with."""
+
+
+class WordsBusy(FunnelError):
+    """A search by words has to wait: the texts of its view are still being indexed."""
 
 
 class StorageFull(FunnelError):

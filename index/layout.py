@@ -62,6 +62,10 @@ class Layout:
         turned = "" if rotation is None else f"-{rotation:08x}"
         return self.collection / f"shortlist-{generation}-{rows}{turned}.faiss"
 
+    def words(self, generation: int) -> Path:
+        """The words of a generation's texts; derived. SQLite keeps a log and what is shared about it beside it."""
+        return self.collection / f"words-{generation}.sqlite"
+
     @property
     def calibration(self) -> Path:
         """What was learned about recall; derived."""

@@ -142,7 +142,15 @@ def _remove_strays(layout: Layout, state: State) -> None:
     """Delete vectors, graphs and matrices that the state does not name, and what an interrupted repair left."""
     named = named_files(layout, state)
     shutil.rmtree(layout.collection / "repair.tmp", ignore_errors=True)  # a copy of the documents, deleted ones too
-    for pattern in ("vectors-*", "shortlist-*", "rotation-*", "query-map-*", "documents.compact*", "repairing"):
+    for pattern in (
+        "vectors-*",
+        "shortlist-*",
+        "words-*",
+        "rotation-*",
+        "query-map-*",
+        "documents.compact*",
+        "repairing",
+    ):
         for path in layout.collection.glob(pattern):
             if path.name not in named:
                 log.info("removing %s, which no generation names", path.name)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from index.estimate import Estimate, Worth
+from index.hybrid import Hybrid, Places
 
 BEYOND = 2.0  # any score
 
@@ -20,7 +21,8 @@ class Query:
     `target_recall` is in (0, 1]; with a `confidence` in (0, 1) the mean recall is met with that probability.
     `stages` is a cascade `((prefix_dim, keep), (256, keep), ...)`; the last rerank at full width is implied.
     `mapped` sends the vectors through the index's query map, if it has one. `deadline` is in seconds of
-    time.monotonic(); `exclude` leaves one document out ("more like this").
+    time.monotonic(); `exclude` leaves one document out ("more like this"). `hybrid` has the words
+    that are looked for, too.
     """
 
     limit: int = 10
@@ -41,11 +43,12 @@ class Query:
     exclude: str | None = None
     mapped: bool = True
     deadline: float | None = None
+    hybrid: Hybrid | None = None
 
     @property
     def bare(self) -> bool:
         """Whether ids and scores are all that is asked of a hit."""
-        return not (self.with_text or self.with_metadata or self.with_vector or self.explain)
+        return not (self.with_text or self.with_metadata or self.with_vector or self.explain or self.hybrid)
 
     @property
     def least_score(self) -> float:
@@ -66,6 +69,7 @@ class Hit:
     prefix_rank: int | None = None
     prefix_score: float | None = None
     full_rank: int | None = None
+    places: Places | None = None  # of a hybrid search
 
 
 @dataclass(frozen=True)

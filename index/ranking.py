@@ -6,6 +6,7 @@ import numpy as np
 
 from index.estimate import Estimate
 from index.explaining import Work
+from index.hybrid import Places
 from index.plan import Stage
 
 
@@ -31,3 +32,4 @@ class Ranking:
     calibration_id: str | None = None
     timing_ms: dict[str, float] = field(default_factory=dict)
     work: Work | None = None
+    places: dict[int, Places] = field(default_factory=dict)  # by row, of a hybrid search

@@ -166,7 +166,7 @@ def _swap(layout: Layout, documents: Documents, state: State, pending: Pending) 
     for old in layout.vector_files(state.generation):
         old.unlink(missing_ok=True)
     kept = {part["file"] for part in parts(rotation) if part}
-    for pattern in ("shortlist-*.faiss", "rotation-*", "query-map-*"):
+    for pattern in ("shortlist-*.faiss", "words-*", "rotation-*", "query-map-*"):
         for path in layout.collection.glob(pattern):
             if path.name not in kept:
                 path.unlink()

@@ -50,10 +50,10 @@ def answer(
         hits = [Hit(doc_id, score) for _, score, doc_id in page]
     else:
         places = _places(view, vector, ranking, allowed, [row for row, _, _ in page]) if query.explain else {}
-        hits = _hits(db, view, query, plan, page, places, node)
+        hits = _hits(db, view, query, ranking, page, places, node)
     return Answer(
         hits=hits,
-        score_kind="cosine" if plan.rescore else "cosine_prefix",
+        score_kind=_score_kind(query),
         stages=list(ranking.stages),
         shortlist_source=plan.source,
         filter_strategy=ranking.strategy if query.filter is not None else "none",
@@ -76,7 +76,7 @@ def _hits(
     db: sqlite3.Connection,
     view: View,
     query: Query,
-    plan: Plan,
+    ranking: Ranking,
     page: Sequence[tuple[int, float, str]],
     places: Mapping[int, tuple[int, float]],
     node: filters.Node | None,
@@ -94,9 +94,10 @@ def _hits(
             text=found[row].text if query.with_text else None,
             metadata=found[row].metadata if query.with_metadata else None,
             vector=view.codec.decode(view.matrix[row : row + 1])[0].copy() if query.with_vector else None,
-            prefix_rank=places[row][0] if query.explain else None,
-            prefix_score=places[row][1] if query.explain else None,
-            full_rank=query.offset + position + 1 if query.explain and plan.rescore else None,
+            prefix_rank=places[row][0] if row in places else None,
+            prefix_score=places[row][1] if row in places else None,
+            full_rank=_full_rank(query, ranking, row, position),
+            places=ranking.places.get(row),
         )
         for position, (row, score, doc_id) in enumerate(page)
     ]
@@ -138,7 +139,19 @@ def _places(
         return dict(zip(rows, prefix_places(view, vector, np.array(rows, dtype=np.int64), allowed), strict=True))
     pairs = zip(ranking.shortlist_rows.tolist(), ranking.shortlist_scores.tolist(), strict=True)
     ranks = {row: (rank, score) for rank, (row, score) in enumerate(pairs, 1)}
-    return {row: ranks[row] for row in rows}
+    return {row: ranks[row] for row in rows if row in ranks}  # not those that only their words have found
+
+
+def _full_rank(query: Query, ranking: Ranking, row: int, position: int) -> int | None:
+    if not query.explain or not query.rescore:
+        return None
+    return ranking.places[row].vector_rank if row in ranking.places else query.offset + position + 1
+
+
+def _score_kind(query: Query) -> str:
+    if query.hybrid is not None:
+        return query.hybrid.score_kind
+    return "cosine" if query.rescore else "cosine_prefix"
 
 
 def _degraded(ranking: Ranking) -> dict[str, str | int] | None:

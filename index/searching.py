@@ -10,7 +10,7 @@ from itertools import count
 import faiss
 import numpy as np
 
-from index import filters, funnel, results
+from index import filters, fusing, results
 from index.calibrations import Calibrations
 from index.database import Documents
 from index.errors import SearchTimeout, ViewGone
@@ -22,6 +22,7 @@ from index.plan import make_plan
 from index.query import Answer, Query
 from index.targeting import resolved
 from index.view import View
+from index.words import Words
 
 ATTEMPTS = 4  # searches of ever newer views while documents move under the reader, at least
 log = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ class Searcher:
         calibrations: Calibrations,
         options: StoreOptions,
         newest: Callable[[], View],
+        words: Words,
     ) -> None:
         self._documents, self._matching, self._calibrations = documents, matching, calibrations
-        self._options, self._newest = options, newest
+        self._options, self._newest, self._words = options, newest, words
         self._thread = threading.local()
 
     def search(self, vectors: np.ndarray, query: Query) -> list[Answer]:
@@ -69,11 +71,18 @@ class Searcher:
         plan = make_plan(query, view.searched, view.count, self._options, most)
         if query.explain:
             plan = replace(plan, explain=True)
+        asked = plan
+        if query.hybrid is not None:
+            plan = fusing.deepened(plan)
         if query.deadline is not None:
             _check_deadline(query.deadline)
         allowed = self._matching.allowed(view, node, query.exclude, strict)
         plan, rule = resolved(plan, calibration, allowed.count if allowed else view.rows)
-        rankings = funnel.search(view, unit, plan, allowed, query.deadline, calibration, rule)
+        rankings = fusing.search(
+            view, unit, plan, allowed, query.deadline, calibration, rule, query.hybrid, asked.wanted, self._words
+        )
+        if query.hybrid is not None:
+            plan = replace(plan, wanted=asked.wanted)
         # Ids alone are one statement; where one is missing, `as_of` tells of all that was committed before it, too.
         moment = not query.bare or node is not None
         with self._documents.reader(view.generation, moment) as db:

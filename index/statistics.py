@@ -53,12 +53,13 @@ def _advice(rows: int, dead: int) -> str | None:
 
 def disk_bytes(layout: Layout) -> dict[str, int]:
     """Allocated bytes by kind of file, and their total."""
-    sizes = {"vectors": 0, "checksums": 0, "documents": 0, "shortlist": 0, "matrices": 0}
+    sizes = {"vectors": 0, "checksums": 0, "documents": 0, "shortlist": 0, "matrices": 0, "words": 0}
     kinds = {".bin": "vectors", ".crc": "checksums", ".faiss": "shortlist", ".npy": "matrices"}
     for path in layout.collection.iterdir():
         try:
             size = path.stat().st_blocks * 512
         except FileNotFoundError:  # replaced while we looked
             continue
-        sizes[kinds.get(path.suffix, "documents")] += size
+        words = path.name.startswith("words-")
+        sizes["words" if words else kinds.get(path.suffix, "documents")] += size
     return {**sizes, "total": sum(sizes.values())}

@@ -37,6 +37,7 @@ from index.told import told
 from index.upkeep import Upkeep
 from index.vectors import VectorFile
 from index.view import View
+from index.words import Words
 from index.writer import Writer
 
 DEFAULTS = StoreOptions()
@@ -55,12 +56,13 @@ class Store(Upkeep):
         written = {"commit": self._writer.commits, "vectors": self._writer.syncs, "documents": opened.documents.syncs}
         self.durations: Mapping[str, Durations] = written  # whole commits; in them the fsyncs of vectors and documents
         self._merger = Merger(self._writer, opened.layout, options, opened.saved_rows)
-        self._writer.committed = self._merger.notify
+        self._words = Words(opened.documents, opened.layout, lambda: self._writer.view)
+        self._writer.committed = self._committed
         self._calibrations = Calibrations(opened.layout)
         super().__init__(self._writer, opened.documents, self._merger, self._calibrations, opened.layout, options)
         self._reader = Reader(opened.documents, lambda: self._vectors, self._matching, lambda: self._writer.view)
         seen = (opened.documents, self._matching, self._calibrations, options, lambda: self._writer.view)
-        self._searcher, self.measuring = Searcher(*seen), Measuring(*seen)
+        self._searcher, self.measuring = Searcher(*seen, self._words), Measuring(*seen)
         self._merger.notify()
 
     @classmethod
@@ -107,7 +109,7 @@ class Store(Upkeep):
     def search(self, vectors: np.ndarray, query: Query) -> list[Answer]:
         """One Answer for each row of (q, dim) or (dim,) vectors, which need not be unit vectors.
 
-        Raises InvalidVector, InvalidPlan, InvalidFilter, SearchTimeout.
+        Raises InvalidVector, InvalidPlan, InvalidFilter, SearchTimeout, WordsBusy.
         """
         return self._searcher.search(vectors, query)
 
@@ -230,7 +232,12 @@ class Store(Upkeep):
             stack.callback(self._documents.close)
             stack.callback(self._writer.close)
             stack.callback(self._merger.close)
+            stack.callback(self._words.close)
             stack.callback(self.close_upkeep)
+
+    def _committed(self) -> None:
+        self._merger.notify()
+        self._words.notify()
 
     def __enter__(self) -> "Store":
         return self

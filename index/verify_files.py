@@ -81,6 +81,7 @@ def named_files(layout: Layout, state: State) -> set[str]:
     """Names of the files that the state names; StoreCorrupt when a record in it cannot be read."""
     generations = [state.generation] if state.pending is None else [state.generation, state.generation + 1]
     named = {path.name for generation in generations for path in layout.vector_files(generation)}
+    named |= {f"{layout.words(state.generation).name}{end}" for end in ("", "-wal", "-shm")}
     try:
         if state.snapshot is not None:
             named.add(json.loads(state.snapshot)["file"])
