@@ -78,7 +78,7 @@ def _hybrid(request: SearchRequest) -> Hybrid | None:
     """The words for each vector."""
     if (asked := request.hybrid) is None:
         return None
-    texts = request.queries or [request.query or ""] * len(request.vectors or [None])
+    texts = request.queries or [request.query or ""] * (1 if request.vectors is None else len(request.vectors))
     return Hybrid(tuple(texts if asked.text is None else [asked.text] * len(texts)), asked.weight)
 
 

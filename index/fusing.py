@@ -84,8 +84,8 @@ def _fused(
         )
         for row in best[0].tolist()
     }
-    none = {"estimate": None, "certified": False, "calibration_id": None}  # these speak of the order by vectors
-    return replace(ranking, rows=best[0], scores=best[1], places=told, **none)
+    fused = replace(ranking, rows=best[0], scores=best[1], places=told)
+    return replace(fused, estimate=None, certified=False, calibration_id=None)  # these speak of the order by vectors
 
 
 def _rrf(found: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 WORD = re.compile(r"\w+")
-CODE = re.compile(r"\w+(?:[-./:@+#]\w+)+")  # libgtk-3-0, 1.2.3, a/path.c: its words one after the other count more
+CODE = re.compile(r"\b\w++(?:[-./:@+#]\w++)+")  # libgtk-3-0, 1.2.3, a/path.c: its words one after the other count more
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,9 @@ class WordsFile:
 
 
 def _taken(db: sqlite3.Connection, expression: str, live: np.ndarray, most: int) -> Ranked:
-    rows, scores, cursor = [], [], db.execute(RANKED, (expression,))
+    rows: list[int] = []
+    scores: list[float] = []
+    cursor = db.execute(RANKED, (expression,))
     try:
         while len(rows) < most and (found := cursor.fetchmany(FETCHED)):
             passing = [(row, score) for row, score in found if row < len(live) and live[row]]

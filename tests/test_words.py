@@ -129,7 +129,8 @@ def test_damage_inside_the_file_is_noticed_and_mended(store: Store) -> None:
 
 
 HOSTILE = [
-    '"', '""', "'", "a\0b", "NEAR(garden toolkit)", "text:garden", "garden*", "^garden", "-garden", "(", "AND", "OR NOT",
+    '"', '""', "'", "a\0b",
+    "NEAR(garden toolkit)", "text:garden", "garden*", "^garden", "-garden", "(", "AND", "OR NOT",
     "garden AND nothing", "{text}: garden", "\ud800", "", "_", "'; DROP TABLE words; --", "😀", "a" * 30_000,
 ]  # fmt: skip
 
