@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-WORD = re.compile(r"\w+")
-CODE = re.compile(r"\b\w++(?:[-./:@+#]\w++)+")  # libgtk-3-0, 1.2.3, a/path.c: its words one after the other count more
+WORD = r"\w+"
+CODE = r"\b\w++(?:[-./:@+#]\w++)+"  # libgtk-3-0, 1.2.3, a/path.c: its words one after the other count more
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Question:
     def parts(self) -> list[str]:
         """Quoted words in their order, each once, then the codes."""
         text = unicodedata.normalize("NFC", self.text).encode("utf-8", "replace").decode().lower()
-        codes = (" ".join(WORD.findall(code)) for code in CODE.findall(text))
-        return [f'"{part}"' for part in dict.fromkeys([*WORD.findall(text), *codes])]
+        codes = (" ".join(re.findall(WORD, code)) for code in re.findall(CODE, text))
+        return [f'"{part}"' for part in dict.fromkeys([*re.findall(WORD, text), *codes])]
 
     def expression(self, rows_of: Callable[[str], int], common: float) -> str:
         """What to MATCH: any of the parts that at most `common` rows have, or else the rarest; "" when no row has one.

@@ -53,6 +53,8 @@ class Words:
         try:
             return file.ranked(Question(text), live, most, deadline)
         except sqlite3.DatabaseError as error:
+            if self._file is not file:
+                raise ViewGone("the words were put aside for those of another generation") from error
             self._give_up(file, error)
             raise WordsBusy(f"the words cannot be read and are made again: {error}") from error
 
@@ -96,7 +98,7 @@ class Words:
             except (FunnelError, sqlite3.DatabaseError, OSError) as error:
                 self._error = str(error)
                 log.warning("words could not be indexed: %s", error)
-                if isinstance(error, sqlite3.DatabaseError) and self._file is not None:
+                if _is_damage(error) and self._file is not None:
                     self._give_up(self._file, error)
 
     def _catch_up(self, view: View) -> None:
@@ -161,6 +163,11 @@ def _texts(db: sqlite3.Connection, start: int, stop: int) -> list[tuple[int, str
     if wrong := [row for row, *fields in found if not is_sound(*fields)]:
         raise damaged("documents do not match their hashes, their words are not indexed", wrong)
     return [(row, joined(title, text)) for row, title, text, *_ in found]
+
+
+def _is_damage(error: Exception) -> bool:
+    """Of the file itself: what the system or a full disk does to it is an OperationalError."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
 
 
 def _left(until: float) -> float:

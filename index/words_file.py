@@ -36,7 +36,8 @@ class WordsFile:
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it. Raises sqlite3.DatabaseError when it is none of ours."""
-        self.path, self._counted, self._counts = path, 0, dict[str, int]()
+        self.path, self._closed = path, False
+        self._counted, self._counts = 0, dict[str, int]()  # rows at which common words were counted
         self._writer = connect(path, "rwc")
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         try:
@@ -73,7 +74,8 @@ class WordsFile:
             return _taken(db, expression, live, most) if expression else _none()
 
     def close(self) -> None:
-        """Close every connection that nobody has borrowed."""
+        """Close every connection; one that is borrowed, when it is given back."""
+        self._closed = True
         while not self._readers.empty():
             self._readers.get_nowait().close()
         self._writer.close()
@@ -105,7 +107,7 @@ class WordsFile:
                 raise SearchTimeout("the time ran out while the words were looked up") from None
             raise failure(error, self.path) or StoreUnavailable(f"reading {self.path} failed: {error}") from error
         finally:
-            self._readers.put(db)
+            db.close() if self._closed else self._readers.put(db)
 
 
 def _taken(db: sqlite3.Connection, expression: str, live: np.ndarray, most: int) -> Ranked:

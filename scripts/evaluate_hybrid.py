@@ -61,7 +61,7 @@ def _evaluated(subject: Subject, collection: Collection, path: Path) -> dict[str
         found = {FUNNEL: _found(store, asked, collection.queries, Query())}
         for name, weight in WEIGHTS.items():
             found[name] = _found(store, asked, collection.queries, Query(hybrid=Hybrid((), weight)))
-        size = store.layout.words(1).stat().st_size
+    size = store.layout.words(1).stat().st_size  # closed: nothing is left in its log
     began = time.thread_time()
     peers = bm25(collection.documents, collection.queries, CUT)
     took = time.thread_time() - began
