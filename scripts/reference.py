@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -99,7 +100,7 @@ def _table(heading: str, fields: Json) -> Iterator[str]:
     if fields:
         yield from (f"| {heading} | type | default | |", "|---|---|---|---|")
         for name, schema in fields.items():
-            default = "" if schema.get("default") is None else f"`{schema['default']}`"
+            default = "" if schema.get("default") is None else f"`{json.dumps(schema['default'])}`"
             said = " ".join(_said(schema).split()).replace("|", "\\|")
             yield f"| `{name}` | {_type(schema)} | {default} | {said} |"
         yield ""
