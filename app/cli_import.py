@@ -97,7 +97,9 @@ def _run(opened: "AbstractContextManager[Foreign]", url: str | None, data_dir: P
     """Send everything; exit code 1 when something was refused, 130 after Ctrl-C."""
     from app.cli_connect import connect
     from app.cli_output import stopping
+    from app.extras import extra_module
 
+    extra_module("pyarrow", "parquet")
     again = "run the same command again to go on: what is stored is skipped"
     with stopping(again), opened as foreign, connect(url, data_dir, create=True) as client:
         if foreign.notice:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,7 @@ class ChromaCollection:
     def __init__(self, folder: Path, collection: str | None = None) -> None:
         chromadb = extra_module("chromadb", "chroma")
         must_hold(folder, "chroma.sqlite3", "directory of Chroma's PersistentClient")
-        silent = chromadb.config.Settings(anonymized_telemetry=False)
-        client = chromadb.PersistentClient(str(folder), silent)
+        client = _opened(chromadb, folder)
         named = chosen(collection, [one.name for one in client.list_collections()], str(folder))
         self._collection = client.get_collection(named, embedding_function=None)
         self.name, self.count = f"Chroma's {named}", self._collection.count()
@@ -37,3 +37,10 @@ class ChromaCollection:
             page = self._collection.get(limit=PAGE, offset=offset, include=wanted)
             vectors = np.asarray(page["embeddings"], dtype=np.float32)
             yield Rows(page["ids"], vectors, page["documents"], page["metadatas"])
+
+
+def _opened(chromadb: Any, folder: Path) -> Any:
+    try:
+        return chromadb.PersistentClient(str(folder), chromadb.config.Settings(anonymized_telemetry=False))
+    except (chromadb.errors.ChromaError, ValueError) as error:
+        raise ForeignError(f"{folder}: {error}") from None

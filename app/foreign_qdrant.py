@@ -90,4 +90,7 @@ def _opened(source: str, trusted: bool) -> Any:
             f"{source}: the local mode keeps pickles, which can run code when they are read; "
             "if this directory was made by you, add --trust"
         )
-    return qdrant.QdrantClient(path=source)
+    try:
+        return qdrant.QdrantClient(path=source)
+    except (RuntimeError, ValueError) as error:  # open elsewhere, or no longer what it was
+        raise ForeignError(f"{source}: {error}") from None

@@ -147,6 +147,9 @@ def test_chroma(funnel: Run, url: str, tmp_path: Path) -> None:
     assert "23 unchanged" in funnel("import", "chroma", "chroma", "--collection", "notes", "--url", url).out
     assert "it has no chroma.sqlite3" in funnel("import", "chroma", "elsewhere").err
     assert not (tmp_path / "elsewhere").exists()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "chroma.sqlite3").write_bytes(b"something else" * 100)
+    assert "error: broken: " in funnel("import", "chroma", "broken").err
 
 
 @needs("qdrant_client", "qdrant")
@@ -171,6 +174,7 @@ def test_qdrant(named: bool, funnel: Run, url: str, tmp_path: Path) -> None:
             for n in range(COUNT)
         ],
     )
+    assert "error: qdrant: " in funnel("import", "qdrant", "qdrant", "--trust").err  # it is open here
     made.close()
     assert "add --trust" in funnel("import", "qdrant", "qdrant", "--url", url).err
     asked = ("import", "qdrant", "qdrant", "--trust", "--text-field", "body", "--url", url)
@@ -182,6 +186,15 @@ def test_qdrant(named: bool, funnel: Run, url: str, tmp_path: Path) -> None:
     assert_moved(url, [str(n) for n in range(COUNT)])
     assert "it has no meta.json" in funnel("import", "qdrant", "elsewhere").err
     assert "error: http://127.0.0.1:9: " in funnel("import", "qdrant", "http://127.0.0.1:9").err
+
+
+def test_missing_pyarrow_is_named(funnel: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is opened."""
+    write_faiss(tmp_path / "a.faiss", "Flat")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = funnel("import", "faiss", "a.faiss", "--data-dir", "data")
+    assert (done.code, "pip install 'funnel-search[parquet]'" in done.err) == (1, True), done
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(("system", "module"), [("chroma", "chromadb"), ("qdrant", "qdrant_client")])
