@@ -16,7 +16,7 @@ from app.cli_export import export
 from app.cli_import import import_
 from app.cli_key import key
 from app.cli_mcp import mcp
-from app.cli_options import Arrow, DataDir, Folder, Form, Json, Mode, Url, expected_errors
+from app.cli_options import Arrow, DataDir, Folder, Form, Json, Mode, Url, Words, expected_errors
 from app.cli_recall import recall
 from app.cli_repair import repair, verify
 from app.cli_snapshots import restore, snapshot
@@ -107,6 +107,7 @@ def search(
         float | None, typer.Option(min=0.01, max=1, help="Share of the exact results to find.", show_default=False)
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare all full vectors.")] = False,
+    words: Words = None,
     filter: Annotated[str | None, typer.Option(help="Conditions on metadata, as JSON.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the ranks in both stages.")] = False,
     json: Json = False,
@@ -117,10 +118,12 @@ def search(
     [bold]funnel search "compress data" -n 3 --filter '{"kind": {"$in": ["function", "method"]}}'[/bold]
     [bold]funnel search "sort a list" --shortlist 50 --explain --json[/bold]
     [bold]funnel search "sort a list" --target-recall 0.98[/bold]
+    [bold]funnel search "E11000" --words 0.5[/bold]
     """
     from app.cli_search import run_search
 
     asked = {"limit": limit, "shortlist": shortlist, "target_recall": target_recall, "exact": exact}
+    asked["hybrid"] = None if words is None else {"weight": words}
     run_search(query, url, data_dir, asked, filter, explain, json)
 
 

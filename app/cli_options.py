@@ -23,6 +23,12 @@ Folder = Annotated[
     typer.Option("--data-dir", help="The index; stop its service first.", show_default="FUNNEL_DATA_DIR or data"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Words = Annotated[
+    float | None,
+    typer.Option(
+        "--words", min=0, max=1, help="Look for the words, too: their share of the score.", show_default=False
+    ),
+]
 Form = Annotated[
     Literal["jsonl", "csv", "parquet"] | None,
     typer.Option("--format", help="Kind of file.", show_default="from its name"),

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from index import leftovers
 from index.check import Report
 from index.database import Documents
 from index.document import entries_of, is_embedded
@@ -152,6 +153,7 @@ def _act(layout: Layout, findings: Findings, wrong: set[str], stamp: str, work: 
     if "snapshots" in wrong:
         for path in damaged_snapshots(layout):
             path.rename(path.with_name(f"{path.name}.damaged-{stamp}"))
+    leftovers.remove(layout.collection.glob("words-*"))  # derived, and of rows that may be numbered again
     write_manifest(layout.manifest, created)
     sync_directory(layout.root)
     _mark(layout).unlink(missing_ok=True)

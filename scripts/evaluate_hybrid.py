@@ -25,7 +25,7 @@ from index.store import Store
 
 BATCH = 2_000  # documents written, and texts asked for, at a time
 FUNNEL = "funnel"
-WEIGHTS = {"BM25 (FTS5)": 1.0, "rrf": None, "weight 0.2": 0.2, "weight 0.3": 0.3, "weight 0.5": 0.5, "weight 0.7": 0.7}
+WEIGHTS = {"BM25 (FTS5)": 1.0, "rrf": None, "weight 0.3": 0.3, "weight 0.5": 0.5, "weight 0.7": 0.7}
 
 
 def main(

@@ -91,6 +91,8 @@ def test_ingest_and_search(funnel: Run, url: str, tmp_path: Path) -> None:
     assert "compared 0 prefixes and 20 full vectors" in table.out  # so few that all are scanned
     table = funnel("search", "a", "-n", 50, "--url", url)
     assert "fewer than 50: the collection has 20 documents; limit 50" in table.out
+    answer = json.loads(funnel("search", "number7", "--words", 0.5, "--url", url, "--json").out)
+    assert (answer["score_kind"], answer["results"][0]["id"]) == ("weighted", "d7")
     answer = json.loads(funnel("search", "words number7", "--filter", '{"kind": "odd"}', "--url", url, "--json").out)
     assert answer["results"][0]["id"] == "d7"
     assert {hit["metadata"]["kind"] for hit in answer["results"]} == {"odd"}

@@ -139,8 +139,10 @@ def redefined(layout: Layout) -> None:
 def test_what_can_be_mended_is(layout: Layout, damage: Callable[[Layout], object]) -> None:
     """Without a model; every document, vector and filter is as it was, and nothing is lost."""
     damage(layout)
+    layout.words(1).write_bytes(b"words of the texts before")
     assert repair(layout.root)
     assert not list(layout.root.glob("lost-*"))
+    assert not layout.words(1).exists()
     whole(layout)
 
 

@@ -333,6 +333,30 @@ def test_hits_over_http_are_those_of_the_store(tmp_path: Path) -> None:
     assert [hit.score for hit in answer.hits] == pytest.approx([hit["score"] for hit in over_http], abs=1e-6)
 
 
+def test_a_hybrid_search_tells_the_rank_by_vectors_and_by_words(client: TestClient) -> None:
+    """Of each hit; the document with the rare word is first, with RRF and with a weight; `text` replaces the words."""
+    for fused, kind in (({}, "rrf"), ({"method": "rrf"}, "rrf"), ({"weight": 0.5}, "weighted")):
+        answer = search(client, query="a network of lists", hybrid={**fused, "text": "socket"}, explain=True)
+        first, *others = answer["results"]
+        assert (answer["score_kind"], first["id"], first["hybrid"]["words_rank"]) == (kind, "socket", 1)
+        assert all(hit["hybrid"]["words_rank"] is None and hit["hybrid"]["bm25"] is None for hit in others)
+        assert sorted(hit["hybrid"]["vector_rank"] for hit in answer["results"]) == [1, 2, 3, 4, 5]
+        assert answer["timing_ms"]["words"] > 0
+    assert "hybrid" not in search(client, query="socket")["results"][0]
+
+
+def test_a_hybrid_search_takes_many_queries_vectors_and_ids(client: TestClient) -> None:
+    """Each query has its own words; a vector and an id share the text that comes with them."""
+    answer = search(client, queries=["perl", "numbers"], hybrid={})
+    assert [ids(found)[0] for found in answer["results"]] == ["perl", "list"]
+    vectors = HashEmbedder().embed_queries(["sort", "date"]).tolist()
+    answer = search(client, vectors=vectors, hybrid={"text": "socket", "weight": 1}, filter={"words": {"$gte": 1}})
+    assert [ids(found)[0] for found in answer["results"]] == ["socket", "socket"]
+    found = search(client, id="perl", hybrid={"text": "perl socket", "weight": 1})["results"]
+    assert ids(found)[0] == "socket"
+    assert "perl" not in ids(found)
+
+
 def test_fields_of_later_versions_may_be_null(client: TestClient) -> None:
     """`hybrid: null` asks for nothing, so it is no error."""
     assert search(client, query="a", hybrid=None, target_recall=None)["results"]

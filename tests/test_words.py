@@ -107,6 +107,7 @@ def test_words_outlive_whatever_happens_to_their_file(store: Store, path_of_eras
             (hit.doc_id, pytest.approx(hit.score)) for hit in search(store, "filler7 toolkit E11000").hits
         ]
         assert by_words(store, "gardens") == []
+        assert b"garden" not in b"".join(path.read_bytes() for path in store.layout.collection.glob("words-*"))
         return
     store.close()
     path = store.layout.words(1)
