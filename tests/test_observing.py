@@ -134,7 +134,7 @@ def test_prometheus_asks_the_service_by_a_name_that_it_answers_to(compose: dict[
     assert name in compose["services"]
     assert port == compose["services"]["funnel"]["environment"]["FUNNEL_PORT"]
     given = compose["services"]["funnel"]["environment"]["FUNNEL_ALLOWED_HOSTS"]
-    hosts = re.fullmatch(r"\$\{FUNNEL_ALLOWED_HOSTS:-(.*)\}", given)
+    hosts = re.fullmatch(r"\$\{FUNNEL_ALLOWED_HOSTS-(.*)\}", given)
     assert hosts
     for allowed, status in ((hosts[1], 200), ("other", 421)):
         with running(tmp_path / allowed, allowed_hosts=allowed) as client:
