@@ -122,8 +122,8 @@ def search(
     """
     from app.cli_search import run_search
 
-    asked = {"limit": limit, "shortlist": shortlist, "target_recall": target_recall, "exact": exact}
-    asked["hybrid"] = None if words is None else {"weight": words}
+    hybrid = None if words is None else {"weight": words}
+    asked = {"limit": limit, "shortlist": shortlist, "target_recall": target_recall, "exact": exact, "hybrid": hybrid}
     run_search(query, url, data_dir, asked, filter, explain, json)
 
 

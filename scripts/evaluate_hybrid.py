@@ -57,7 +57,7 @@ def _evaluated(subject: Subject, collection: Collection, path: Path) -> dict[str
         for start, stop in _spans(len(vectors)):
             documents = [Document(str(row), collection.documents[row]) for row in range(start, stop)]
             store.write(documents, dict(enumerate(vectors[start:stop])))
-        built = _built(store, asked[:1], collection.queries[0])
+        _wait(store, asked[:1], collection.queries[0])
         found = {FUNNEL: _found(store, asked, collection.queries, Query())}
         for name, weight in WEIGHTS.items():
             found[name] = _found(store, asked, collection.queries, Query(hybrid=Hybrid((), weight)))
@@ -69,19 +69,17 @@ def _evaluated(subject: Subject, collection: Collection, path: Path) -> dict[str
     return {
         "documents": len(vectors),
         "queries": len(asked),
-        "build_wall_s": round(built, 3),
         "words_bytes_per_document": round(size / len(vectors), 1),
         "systems": _scored(collection, found),
     }
 
 
-def _built(store: Store, vector: np.ndarray, text: str) -> float:
-    """Seconds from the first question to its answer: what indexing the words of all texts takes."""
-    began = time.perf_counter()
+def _wait(store: Store, vector: np.ndarray, text: str) -> None:
+    """Until the words of all texts are indexed."""
     while True:
         try:
             store.search(vector, Query(hybrid=Hybrid((text,))))
-            return time.perf_counter() - began
+            return
         except WordsBusy as error:
             console.print(str(error), style="dim")
 
@@ -131,7 +129,7 @@ def _print(name: str, result: dict[str, Any]) -> None:
             f"  {system:14} nDCG@10 {value['value']:.3f} ({value['low']:.3f}..{value['high']:.3f}), "
             f"{share['value']:.1%} of the funnel ({share['low']:.1%}..{share['high']:.1%}), {one['cpu_ms_mean']:.1f} ms"
         )
-    console.print(f"  words: {result['words_bytes_per_document']} bytes a document, made in {result['build_wall_s']} s")
+    console.print(f"  words: {result['words_bytes_per_document']} bytes a document")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The words of the texts: found once they are acknowledged, by their words alone, whatever a question is made of."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,14 +75,27 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
+RARE = [("E11000", "mongo"), ("e11000", "mongo"), ("libgtk-3-0", "gtk3"), ("1.24.3", "old"), ("3.24.1", "new")]
+
+
 @pytest.mark.parametrize("weight", [None, 0.5])
-@pytest.mark.parametrize(
-    ("text", "doc_id"),
-    [("E11000", "mongo"), ("e11000", "mongo"), ("libgtk-3-0", "gtk3"), ("1.24.3", "old"), ("3.24.1", "new")],
-)
+@pytest.mark.parametrize(("text", "doc_id"), RARE)
 def test_a_rare_exact_token_finds_its_document_first(kept: Store, text: str, doc_id: str, weight: float | None) -> None:
-    """Although the vectors know nothing of it."""
+    """By words, and by both."""
+    assert by_words(kept, text)[0] == doc_id
     assert search(kept, text, weight, limit=3).hits[0].doc_id == doc_id
+
+
+@pytest.mark.parametrize("weight", [None, 0.5])
+def test_it_does_so_where_the_vectors_put_it_last(store: Store, weight: float | None) -> None:
+    """A model that takes the token for the opposite of the document; the shortlist alone would never reach it."""
+    asked = EMBEDDER.embed_queries(["E11000"])
+    store.write([Document("opposite", "see E11000")], {0: -asked[0]})
+    store.delete(["mongo"])
+    assert "opposite" not in [hit.doc_id for hit in store.search(asked, Query(shortlist=100, limit=100))[0].hits]
+    first = search(store, "E11000", weight, shortlist=100).hits[0]
+    assert first.places is not None
+    assert (first.doc_id, first.places.words_rank, first.places.vector_rank) == ("opposite", 1, 101)
 
 
 def test_what_is_acknowledged_is_found_and_what_is_deleted_is_not(store: Store) -> None:
@@ -241,3 +256,24 @@ def test_common_words_are_looked_for_only_where_there_are_no_others() -> None:
     assert question.expression(lambda part: counts.all.get(part, 0), 100) == '"perl"'
     assert words.Question("the of").expression(lambda part: counts.all.get(part, 0), 100) == '"of"'
     assert words.Question("none").expression(lambda part: counts.all.get(part, 0), 100) == ""
+
+
+def test_searches_go_on_while_rows_are_numbered_anew(store: Store) -> None:
+    """Every answer is right, before, during and after compactions, and finds what was written a moment before."""
+    ended, found = threading.Event(), []
+
+    def ask() -> None:
+        while not ended.is_set():
+            found.append(by_words(store, "E11000"))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        for turn in range(5):
+            write(store, {f"f{turn}": f"turn{turn} of a mill"})  # the row before dies
+            assert store.compact()["erased"] == 1
+            assert by_words(store, f"turn{turn}") == [f"f{turn}"]
+        ended.set()
+        asking.result(60)
+    assert found
+    assert all(ids == ["mongo"] for ids in found)
+    assert [path.name for path in store.layout.collection.glob("words-*.sqlite")] == ["words-6.sqlite"]
