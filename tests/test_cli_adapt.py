@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import cli_adapt
+from app import cli_adapting
 from app.client import Client
 from app.embedder import Embedded
 from app.main import create_app
@@ -172,7 +172,7 @@ def test_ctrl_c_changes_nothing(
 
         yield report
 
-    monkeypatch.setattr(cli_adapt, "steps", interrupted)
+    monkeypatch.setattr(cli_adapting, "steps", interrupted)
     stopped = funnel("adapt", "--data-dir", data, "--force", "--steps", 2)
     assert (stopped.code, stopped.err) == (130, "stopped; the index is as it was\n")
     after = rotation_of(data)
