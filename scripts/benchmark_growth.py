@@ -8,6 +8,7 @@ from benchmark_tables import OURS
 from figures import table
 
 AT = ("0.95", "0.99")
+PACKED = "funnel-packed"
 GROUPS = {"plain": ("plain",), "two-stage": ("two-stage",), "floor": ("floor",)}
 STAGES = ("shortlist", "rerank", "documents")
 Json = Mapping[str, Any]
@@ -24,7 +25,8 @@ def growth(found: Sequence[Json]) -> Iterator[str]:
         yield ""
         for target in AT:
             rows = {size: fastest(sizes[size], target) for size in sorted(sizes)}
-            heads = (f"rows, recall {target}", "ours ms", *(f"fastest {mode} peer, times ours" for mode in GROUPS))
+            peers = (f"fastest {mode} peer, times ours" for mode in GROUPS)
+            heads = (f"rows, recall {target}", "ours ms", "packed", *peers)
             yield from table(heads, [(f"{size:,}", *_cells(row)) for size, row in rows.items()])
             for mode in GROUPS:
                 if told := crossover({size: row[mode][1] for size, row in rows.items() if mode in row}):
@@ -53,12 +55,17 @@ def _stages(results: Json) -> tuple[object, ...] | None:
 
 
 def fastest(results: Json, target: str) -> dict[str, tuple[str, float]]:
-    """Mode -> the fastest peer's name and its time as a multiple of ours; `ours` -> our name and milliseconds."""
+    """Mode -> the fastest peer's name and its time as a multiple of ours; `ours` -> our name and milliseconds.
+
+    `packed` is our own store with packed prefixes, as a multiple of the default's time.
+    """
     at = results["compared"].get("10", {}).get(target, {})
     if OURS not in at:
         return {}
     modes = {one["name"]: one["mode"] for one in results["systems"] if one["kind"] != "served"}
     found = {"ours": (OURS, at[OURS]["ms"])}
+    if PACKED in at:
+        found["packed"] = (PACKED, at[PACKED]["times_ours"]["value"])
     for group, members in GROUPS.items():
         peers = [name for name in at if modes.get(name) in members and not name.startswith(OURS)]
         if peers:
@@ -81,5 +88,6 @@ def crossover(ratios: Mapping[int, float]) -> float | None:
 
 def _cells(row: Mapping[str, tuple[str, float]]) -> Iterator[str]:
     yield f"{row['ours'][1]:.3f}" if row else ""
+    yield f"{row['packed'][1]:.2f}" if "packed" in row else ""
     for mode in GROUPS:
         yield f"{row[mode][0]} {row[mode][1]:.2f}" if mode in row else ""
