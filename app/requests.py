@@ -30,6 +30,19 @@ def one_of_schema(*names: str, or_none: bool = False) -> JsonDict:
     return {"oneOf": given + none}
 
 
+def both_given(**schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object whose members are all there with these schemas."""
+    return {"required": list(schemas), "properties": schemas}
+
+
+WORDS: Any = [  # where those of a hybrid search come from; the first: there is none
+    {"properties": {"hybrid": {"type": "null"}}},
+    both_given(query={"type": "string"}),
+    both_given(queries={"type": "array"}),
+    both_given(hybrid={"type": "object", **both_given(text={"type": "string"})}),
+]
+
+
 class Body(BaseModel):
     """Nothing is converted and nothing is ignored."""
 
@@ -49,6 +62,8 @@ class Body(BaseModel):
 class HybridRequest(Body):
     """What is looked for by its words, too, and how both orders become one."""
 
+    model_config = ConfigDict(json_schema_extra={"not": both_given(method={"const": "rrf"}, weight={"type": "number"})})
+
     method: Literal["rrf"] | None = Field(None, description="Ranks of both orders, fused; the default.")
     weight: float | None = Field(
         None, ge=0, le=1, allow_inf_nan=False, description="Instead: the share of the words in a sum of both scores."
@@ -65,7 +80,9 @@ class HybridRequest(Body):
 class SearchRequest(Body):
     """What to look for, how wide the funnel is, and what comes back."""
 
-    model_config = ConfigDict(json_schema_extra={**one_of_schema(*QUESTIONS), "not": {"required": ["limit", "top_k"]}})
+    model_config = ConfigDict(
+        json_schema_extra={**one_of_schema(*QUESTIONS), "not": {"required": ["limit", "top_k"]}, "anyOf": WORDS}
+    )
 
     query: QueryText | None = Field(None, description="A text, embedded with the model's query prompt.")
     queries: list[QueryText] | None = Field(None, min_length=1, description="Several texts, searched alike.")
