@@ -37,7 +37,7 @@ class Funnel(System):
                 part = vectors[start : start + LOAD]
                 documents = [Document(str(start + place), "-") for place in range(len(part))]
                 store.write(documents, dict(enumerate(part)))
-            _settle(store)
+            settle(store)
 
     def tune(self, calibration: np.ndarray, folder: Path) -> None:
         """Calibrate."""
@@ -67,7 +67,7 @@ class Funnel(System):
             self._store.close()
 
 
-def _settle(store: Any) -> None:
+def settle(store: Any) -> None:
     """Wait until no merge is running or due."""
     quiet = 0
     while quiet < 3:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark_funnel import settle
 from harness import Server, cached, console, lines, store_results
 from rich.table import Table
 
@@ -75,14 +76,6 @@ def fill(path: Path, embedder: Embedder, texts: Sequence[str], vectors: np.ndarr
             store.write(documents, dict(enumerate(np.asarray(vectors[start:stop]))))
         settle(store)
     return time.monotonic() - started
-
-
-def settle(store: Store) -> None:
-    """Wait until no merge is running or due."""
-    quiet = 0
-    while quiet < 3:
-        quiet = 0 if store.stats()["shortlist"]["merging"] else quiet + 1
-        time.sleep(0.1)
 
 
 def recall(path: Path, embedder: Embedder, queries: np.ndarray) -> float:

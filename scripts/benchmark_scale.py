@@ -22,8 +22,10 @@ from typing import Any
 
 import numpy as np
 from benchmark_data import clusters, mix, units
+from benchmark_funnel import settle
 from benchmark_memory import cpu_seconds, on_disk
 from benchmark_scale_search import Order, searched
+from best_rows import Top
 from harness import console, store_results
 
 from index.document import Document
@@ -51,17 +53,18 @@ class Rows:
             self._real, asked = case.documents, case.queries[:queries]
         self.queries = units(np.asarray(asked))
         self.dim, self.made = self.queries.shape[1], 0
-        self._scores = np.full((len(self.queries), K), -np.inf, dtype=np.float32)
-        self.best = np.full((len(self.queries), K), -1, dtype=np.int64)
+        self._top = Top(len(self.queries), K)
+
+    @property
+    def best(self) -> np.ndarray:
+        """(q, K) rows, best first."""
+        return self._top.rows
 
     def block(self, size: int) -> np.ndarray:
         """The next (size, dim) rows."""
         made = np.empty((size, self.dim), dtype=np.float32)
         mix(self._real, made, self._rng)
-        scores = np.concatenate([self._scores, self.queries @ made.T], axis=1)
-        rows = np.concatenate([self.best, np.tile(np.arange(self.made, self.made + size), (len(scores), 1))], axis=1)
-        best = np.argpartition(-scores, K - 1, axis=1)[:, :K]
-        self._scores, self.best = np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
+        self._top.add(self.made, self.queries @ made.T)
         self.made += size
         return made
 
@@ -91,14 +94,9 @@ def _written(rows: Rows, folder: Path, space: Space, options: StoreOptions, size
             writing, computed = writing + time.perf_counter() - began, computed + cpu_seconds() - used
             _tell(rows.made, size, writing)
         began, used = time.perf_counter(), cpu_seconds()
-        _settle(store)
+        settle(store)
         merging, computed = time.perf_counter() - began, computed + cpu_seconds() - used
     return {"write_seconds": writing, "merge_seconds": merging, "cpu_seconds": computed}
-
-
-def _settle(store: Store) -> None:
-    while store.stats()["shortlist"]["merging"]:
-        time.sleep(0.1)
 
 
 def _tell(made: int, size: int, writing: float) -> None:

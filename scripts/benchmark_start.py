@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_latency import settle
+from benchmark_funnel import settle
 from harness import Server, console, store_results
 from rich.progress import track
 

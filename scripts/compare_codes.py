@@ -22,9 +22,10 @@ from typing import Any
 
 import faiss
 import numpy as np
+from comparing import RESULTS, options, run
 from figures import fill, source, table
-from harness import console, store_results
-from recall_collections import MODELS, load_case
+from harness import console
+from recall_collections import load_case
 from rich.table import Table
 
 from app.rotating import RotationSettings, default_widths, learn
@@ -38,7 +39,7 @@ DEEPEST = 5_000  # rows of the longest shortlist looked at
 TIMED = 200  # queries, one after the other, and rows that each asks for
 LEARNED_FROM = 20_000  # rows that a rotation is learned from
 SEED = 0
-RESULTS, PAGE = Path("docs/results"), Path("docs/codes.md")
+PAGE = Path("docs/codes.md")
 BEGIN, END = "<!-- written by scripts/compare_codes.py --page -->", "<!-- end of what it writes -->"
 Quantizer = faiss.ScalarQuantizer
 Make = Callable[[int], faiss.Index]
@@ -196,31 +197,21 @@ def page() -> Iterator[str]:
         yield from source(results)
 
 
-def main() -> None:
-    """Parse arguments, measure, print, store; or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of collections in BEIR's layout")
-    parser.add_argument("--collection", default="debian-packages", help="a folder below --data, or `all` of them")
-    parser.add_argument("--model", choices=MODELS, default="bundled")
-    parser.add_argument("--rotate", action="store_true", help="under the rotation that `funnel adapt` learns")
-    parser.add_argument("--documents", type=int, help="the first so many documents")
-    parser.add_argument("--queries", type=int, default=2_000)
-    parser.add_argument("--page", action="store_true", help="write docs/codes.md from the stored results")
-    parser.add_argument("--out", type=Path, help="store the results as JSON")
-    arguments = parser.parse_args()
-    if arguments.page:
-        fill(PAGE, BEGIN, END, page())
-        return
-    if arguments.data is None:
-        parser.error("--data names the folder of collections")
-    results = everything(arguments)
+def show(results: dict[str, Any]) -> None:
+    """The table that a terminal has room for."""
     shown = Table(
         *(HEAD[place] for place in NARROW), title=f"{results['collection']}, {results['model']}", title_justify="left"
     )
     for one in results["codes"]:
         shown.add_row(*(cells(one)[place] for place in NARROW))
     console.print(shown)
-    store_results(arguments.out, results)
+
+
+def main() -> None:
+    """Parse arguments, measure, print, store; or write the page."""
+    parser = options(__doc__, 2_000, "docs/codes.md")
+    parser.add_argument("--rotate", action="store_true", help="under the rotation that `funnel adapt` learns")
+    run(parser, lambda: fill(PAGE, BEGIN, END, page()), everything, show)
 
 
 if __name__ == "__main__":

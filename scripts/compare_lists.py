@@ -13,15 +13,15 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-from compare_codes import PAGE, RESULTS, K
+from compare_codes import PAGE, K
+from comparing import RESULTS, options, run
 from figures import fill, source, table
-from harness import console, store_results
-from recall_collections import MODELS, load_case
+from harness import console
+from recall_collections import load_case
 
 from app.shortlists import nearest
 from index import lists
@@ -118,25 +118,15 @@ def page() -> Iterator[str]:
         yield from source(results)
 
 
+def show(results: dict[str, Any]) -> None:
+    """The table of the page."""
+    console.print("\n".join(table(HEAD, list(cells(results)))))
+
+
 def main() -> None:
     """Parse arguments, measure, print, store; or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of collections in BEIR's layout")
-    parser.add_argument("--collection", default="debian-packages", help="a folder below --data, or `all` of them")
-    parser.add_argument("--model", choices=MODELS, default="bundled")
-    parser.add_argument("--documents", type=int, help="the first so many documents")
-    parser.add_argument("--queries", type=int, default=600)
-    parser.add_argument("--page", action="store_true", help="write its part of docs/codes.md from the stored results")
-    parser.add_argument("--out", type=Path, help="store the results as JSON")
-    arguments = parser.parse_args()
-    if arguments.page:
-        fill(PAGE, BEGIN, END, page())
-        return
-    if arguments.data is None:
-        parser.error("--data names the folder of collections")
-    results = everything(arguments)
-    console.print("\n".join(table(HEAD, list(cells(results)))))
-    store_results(arguments.out, results)
+    parser = options(__doc__, 600, "its part of docs/codes.md")
+    run(parser, lambda: fill(PAGE, BEGIN, END, page()), everything, show)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from best_rows import Top
+from comparing import RESULTS, options, run
 from figures import fill, source, table
-from harness import console, store_results
-from recall_collections import MODELS, load_case
+from harness import console
+from recall_collections import load_case
 from rich.progress import track
 
 from index.codec import CODECS, Codec
@@ -30,27 +32,10 @@ KS = (10, 100)
 SHORTLISTS = (100, 400, 1_600)
 REPEATS = 40  # reranks of one length, the best of three rounds of which counts
 BLOCK = 8_192  # rows encoded at a time
-RESULTS, PAGE = Path("docs/results"), Path("docs/storage.md")
+PAGE = Path("docs/storage.md")
 BEGIN, END = "<!-- written by scripts/compare_storage.py --page -->", "<!-- end of what it writes -->"
 HEAD = ("storage", "GB for 10M rows", *(f"points of recall@{k} lost" for k in KS), "scores move by")
 HEAD += (*(f"us a row, {n:,} reranked" for n in SHORTLISTS), "us to encode a row")
-
-
-class Top:
-    """The best rows of each query so far: (q, k) scores and rows."""
-
-    def __init__(self, queries: int, keep: int) -> None:
-        self.scores = np.full((queries, keep), -np.inf, dtype=np.float32)
-        self.rows = np.zeros((queries, keep), dtype=np.int64)
-
-    def add(self, start: int, scores: np.ndarray) -> None:
-        """Take in (q, n) scores of rows start, start + 1, ..."""
-        both = np.concatenate([self.scores, scores], axis=1)
-        rows = np.concatenate([self.rows, np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)], 1)
-        keep = self.rows.shape[1]
-        best = np.argpartition(-both, keep - 1, axis=1)[:, :keep]
-        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(both, best, 1), axis=1, kind="stable"), 1)
-        self.scores, self.rows = np.take_along_axis(both, best, 1), np.take_along_axis(rows, best, 1)
 
 
 def everything(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -157,27 +142,17 @@ def page() -> Iterator[str]:
         yield from source(results)
 
 
-def main() -> None:
-    """Parse arguments, measure, print, store; or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of collections in BEIR's layout")
-    parser.add_argument("--collection", default="debian-packages", help="a folder below --data, or `all` of them")
-    parser.add_argument("--model", choices=MODELS, default="bundled")
-    parser.add_argument("--documents", type=int, help="the first so many documents")
-    parser.add_argument("--queries", type=int, default=2_000)
-    parser.add_argument("--timed", type=int, default=60_000, help="rows that reranks are timed on")
-    parser.add_argument("--page", action="store_true", help="write docs/storage.md from the stored results")
-    parser.add_argument("--out", type=Path, help="store the results as JSON")
-    arguments = parser.parse_args()
-    if arguments.page:
-        fill(PAGE, BEGIN, END, page())
-        return
-    if arguments.data is None:
-        parser.error("--data names the folder of collections")
-    results = everything(arguments)
+def show(results: dict[str, Any]) -> None:
+    """A line for every type."""
     for one in results["types"]:
         console.print("  ".join(cells(one)))
-    store_results(arguments.out, results)
+
+
+def main() -> None:
+    """Parse arguments, measure, print, store; or write the page."""
+    parser = options(__doc__, 2_000, "docs/storage.md")
+    parser.add_argument("--timed", type=int, default=60_000, help="rows that reranks are timed on")
+    run(parser, lambda: fill(PAGE, BEGIN, END, page()), everything, show)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from benchmark_latency import read_texts, settle, shortest
+from benchmark_funnel import settle
+from benchmark_latency import read_texts, shortest
 from harness import cached, lines
 
 from app.collections import known_items, read_collection
